@@ -1,0 +1,113 @@
+"""`decision.json`: every candidate with its prediction, every refusal with its reason, and what was tried."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from benchmarks.workload import Workload
+from optimizer.architecture import LayerShape
+from optimizer.manifest import DeviceFacts
+
+__all__ = ["FILE_NAME", "CandidateRecord", "CompressionRound", "Correction", "DecisionRecord", "KeptLayer", "RaceHeat", "ScoredPoint"]
+
+FILE_NAME = "decision.json"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RaceHeat(_Record):
+    """One heat of the race: the candidate after `steps` optimizer steps."""
+
+    steps: int
+    dev: float
+    survived: bool
+
+
+class CandidateRecord(_Record):
+    """A candidate as it was judged. `estimated_loss_increase` is in nats on calibration rows before any recovery."""
+
+    name: str
+    pattern: str
+    precision: str
+    runtime: str
+    sparsity: float = 0.0
+    layers: tuple[LayerShape, ...]
+    predicted_ms: float
+    predicted_low_ms: float
+    predicted_high_ms: float
+    predicted_speedup: float
+    estimated_loss_increase: float
+    refused: str | None = None
+    race: tuple[RaceHeat, ...] = ()
+    chosen: bool = False
+
+
+class CompressionRound(_Record):
+    """One round of the gradual compression: the shape it ended with and what it scored on dev (PyTorch)."""
+
+    name: str
+    layers: tuple[LayerShape, ...]
+    predicted_ms: float
+    steps: int
+    dev: float
+    seconds: float
+
+
+class Correction(_Record):
+    """One comparison of predicted and measured latency of the finished student."""
+
+    predicted_ms: float
+    measured_ms: float
+    speedup: float
+    layers: tuple[LayerShape, ...]
+
+
+class KeptLayer(_Record):
+    """Which heads, and how many neurons, of one teacher layer live on in the student."""
+
+    layer: int
+    heads: tuple[int, ...]
+    heads_total: int
+    ffn: int
+    ffn_total: int
+
+
+class ScoredPoint(_Record):
+    """A model with a dev score and a latency: a point of the accuracy-against-latency plot."""
+
+    name: str
+    dev: float
+    ms: float
+    latency_is: str  # "measured" or "predicted"
+    kind: str  # "teacher", "student", "baseline", "candidate", "round"
+
+
+class DecisionRecord(_Record):
+    """What the decision was, with its reasons."""
+
+    format: int = 1
+    device: DeviceFacts
+    workload: Workload
+    target: str
+    runtime_options: dict[str, object]
+    teacher_ms: float
+    target_ms: float
+    candidates: tuple[CandidateRecord, ...]
+    reason: str
+    rounds: tuple[CompressionRound, ...] = ()
+    corrections: tuple[Correction, ...] = ()
+    kept: tuple[KeptLayer, ...] = ()
+    points: tuple[ScoredPoint, ...] = ()
+
+    def write(self, folder: Path) -> None:
+        """Write `decision.json` into `folder`."""
+        (folder / FILE_NAME).write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> DecisionRecord:
+        """Read `decision.json` of a deployment."""
+        return cls.model_validate_json((folder / FILE_NAME).read_text(encoding="utf-8"))
