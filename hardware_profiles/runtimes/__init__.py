@@ -1,0 +1,7 @@
+"""What executes an ONNX file on a device."""
+
+from hardware_profiles.runtimes.onnxruntime_cpu import OnnxRuntimeCpu
+from hardware_profiles.runtimes.registry import get, runtimes
+from hardware_profiles.runtimes.runtime import Runtime, Session
+
+__all__ = ["OnnxRuntimeCpu", "Runtime", "Session", "get", "runtimes"]

@@ -1,0 +1,67 @@
+"""Runtime: what executes an ONNX file. Every runtime is a frozen value that passes one conformance test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+__all__ = ["Runtime", "Session"]
+
+
+class Session(Protocol):
+    """A loaded model, as onnxruntime's `InferenceSession`."""
+
+    def run(self, outputs: Any, feed: Mapping[str, np.ndarray]) -> list[Any]:
+        """Compute the named outputs (None: all)."""
+        ...
+
+    def get_inputs(self) -> list[Any]:
+        """Names, types and shapes of the inputs."""
+        ...
+
+
+class Runtime(Protocol):
+    """What every runtime can do."""
+
+    @property
+    def name(self) -> str:
+        """Name used on the command line and in files, e.g. "onnxruntime-cpu"."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Installed version; it is part of a profile's identity."""
+        ...
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """Precisions that `prepare` can make, "fp32" first."""
+        ...
+
+    @property
+    def skips_zeros(self) -> bool:
+        """Whether unstructured zeros can be faster here; profiled either way."""
+        ...
+
+    def options(self) -> dict[str, Any]:
+        """JSON-able options, as a benchmarks Contestant takes them; `with_options` inverts it."""
+        ...
+
+    def with_options(self, options: Mapping[str, Any]) -> Runtime:
+        """The same runtime with these options. Raises TrimfitError for an unknown one."""
+        ...
+
+    def alternatives(self, threads: int) -> Mapping[str, Runtime]:
+        """Option sets worth measuring on a device, by name; "stock" is among them."""
+        ...
+
+    def session(self, path: Path, threads: int) -> Session:
+        """Load a model with `threads` intra-op threads."""
+        ...
+
+    def prepare(self, fp32_model: Path, precision: str, target: Path) -> Path:
+        """Make the model of a precision and return where it is; "fp32" is the file itself."""
+        ...

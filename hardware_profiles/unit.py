@@ -1,0 +1,37 @@
+"""Unit: a piece of a transformer that has a latency of its own."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["GLUE", "Kind", "Pattern", "Unit"]
+
+Kind = Literal["glue", "attention", "ffn"]
+Pattern = Literal["dense", "unstructured"]
+GLUE: Kind = "glue"
+
+
+class Unit(BaseModel):
+    """Attention with `width` heads, a feed-forward block of `width` neurons, or the glue of a whole model.
+
+    Each block comes with its residual and its LayerNormalization; width 0 is a removed block, of which only
+    these and a bias are left. The glue is everything that every model has once: embeddings, attention mask,
+    pooler, classifier and the cost of a call. `sparsity` is the share of zeros in the linear layers' weights.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Kind
+    hidden_size: int = Field(gt=0)
+    head_size: int = Field(gt=0)
+    width: int = Field(0, ge=0)
+    activation: str = "gelu"
+    pattern: Pattern = "dense"
+    sparsity: float = Field(0.0, ge=0, lt=1)
+
+    def __str__(self) -> str:
+        """E.g. "attention of 12 heads, 90% zeros"."""
+        size = {"glue": "glue", "attention": f"attention of {self.width} heads", "ffn": f"FFN of {self.width}"}
+        return size[self.kind] + (f", {self.sparsity:.0%} zeros" if self.sparsity else "")
