@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from benchmarks.errors import TrimfitError
 
 if TYPE_CHECKING:  # a shape is read by the report and the manifest, which need no torch
-    from transformers import PreTrainedModel
+    from transformers import PretrainedConfig, PreTrainedModel
 
 __all__ = ["Architecture", "LayerShape"]
 
@@ -45,6 +47,21 @@ class Architecture(BaseModel):
             layers=layers,
         )
 
+    @classmethod
+    def from_config(cls, config: PretrainedConfig) -> Architecture | None:
+        """Read the shape that a config tells; None if it was never cut. Raises TrimfitError if it is
+        broken."""
+        stored = getattr(config, "trimfit", None)
+        if stored is None:
+            return None
+        try:
+            return cls.model_validate({key: value for key, value in stored.items() if key != "format"})
+        except (ValidationError, AttributeError) as error:
+            raise TrimfitError(
+                f"config.json tells a shape that this version does not read ({_first_line(error)}): "
+                "copy the deployment again"
+            ) from error
+
     @property
     def depth(self) -> int:
         """Number of layers that are left."""
@@ -64,3 +81,10 @@ class Architecture(BaseModel):
     def as_config(self) -> dict[str, Any]:
         """What `config.json` holds under the key `trimfit`."""
         return {"format": 1, **self.model_dump(mode="json")}
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        problem = error.errors()[0]
+        return f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
+    return str(error)

@@ -91,8 +91,8 @@ class EncoderLayer:
     """One layer. Its parts are read and replaced under the same names in every family.
 
     The six projections are `nn.Linear`; those of a removed block are stand-ins from `removed_blocks`.
-    Weights are [outputs, inputs]: a head is `head_size` neighbouring rows of query, key and value and as many columns
-    of `attention_output`; an FFN neuron is a row of `up` and a column of `down`.
+    Weights are [outputs, inputs]: a head is `head_size` neighbouring rows of query, key and value and as many
+    columns of `attention_output`; an FFN neuron is a row of `up` and a column of `down`.
     """
 
     module: nn.Module
@@ -110,7 +110,9 @@ class EncoderLayer:
     @property
     def heads(self) -> int:
         """Number of heads, read from the weights; 0 when attention is removed."""
-        return 0 if isinstance(self.attention_output, BiasOnly) else self.query.weight.shape[0] // self.head_size
+        return (
+            0 if isinstance(self.attention_output, BiasOnly) else self.query.weight.shape[0] // self.head_size
+        )
 
     @property
     def ffn(self) -> int:
@@ -119,8 +121,8 @@ class EncoderLayer:
 
     def linears(self) -> dict[str, nn.Linear]:
         """Return the projections that are left, by name."""
-        names = ("query", "key", "value", "attention_output") if self.heads else ()
-        names += ("up", "down") if self.ffn else ()
+        names = ["query", "key", "value", "attention_output"] if self.heads else []
+        names += ["up", "down"] if self.ffn else []
         return {name: getattr(self, name) for name in names}
 
 
@@ -167,7 +169,9 @@ def family_of(config: Any) -> Family:
             f"models of type {model_type!r} are not supported: use one of {', '.join(SUPPORTED)}"
         )
     if getattr(config, "is_decoder", False) or getattr(config, "add_cross_attention", False):
-        raise TrimfitError(f"got a {model_type} decoder, expected an encoder: set is_decoder to false in config.json")
+        raise TrimfitError(
+            f"got a {model_type} decoder, expected an encoder: set is_decoder to false in config.json"
+        )
     return FAMILIES[model_type]
 
 

@@ -1,8 +1,8 @@
 """Gates on heads and FFN neurons: to ask what a model would be without them before anything is cut.
 
-A gate is a factor on what a head or neuron hands on, that is on the input of the projection that follows it. At 1
-nothing changes, at 0 the head or neuron is gone exactly as `surgery.keep` would have it, and the gradient with respect
-to a gate is what importance formulas are made of. No formula lives here.
+A gate is a factor on what a head or neuron hands on, that is on the input of the projection that follows it.
+At 1 nothing changes, at 0 the head or neuron is gone exactly as `surgery.keep` would have it, and the
+gradient with respect to a gate is what importance formulas are made of. No formula lives here.
 """
 
 from __future__ import annotations
@@ -26,16 +26,25 @@ __all__ = ["Gates", "gated", "skipping"]
 class Gates:
     """The gates of a model, one tensor per layer: `heads[layer]` and `ffn[layer]`.
 
-    Each has shape [heads] or [neurons], or [rows, heads] or [rows, neurons] where one gate per row of the batch was
-    asked for. They require gradients; a removed block has width 0. To mask, write zeros into `.data`, or call `set`.
+    Each has shape [heads] or [neurons], or [rows, heads] or [rows, neurons] where one gate per row of the
+    batch was asked for. They require gradients; a removed block has width 0. To mask, write zeros into
+    `.data`, or call `set`.
     """
 
     heads: tuple[torch.Tensor, ...]
     ffn: tuple[torch.Tensor, ...]
 
-    def tensors(self) -> list[torch.Tensor]:
-        """Return the gates of all heads, then of all neurons, to differentiate with respect to."""
-        return [*self.heads, *self.ffn]
+    def tensors(self) -> tuple[torch.Tensor, ...]:
+        """Return the gates of all layers' heads, then of all layers' neurons."""
+        return (*self.heads, *self.ffn)
+
+    def gradients(self, loss: torch.Tensor) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """Differentiate a scalar with respect to the gates of heads and of neurons.
+
+        The gradients have the gates' shapes; the `.grad` of the model's own weights is not touched.
+        """
+        found = torch.autograd.grad(loss, self.tensors(), allow_unused=True, materialize_grads=True)
+        return list(found[: len(self.heads)]), list(found[len(self.heads) :])
 
     def set(self, plan: Sequence[LayerPlan | None]) -> None:
         """Open what `plan` keeps and close the rest. For a layer that is None, use `skipping` as well."""
@@ -56,8 +65,8 @@ def gated(model: PreTrainedModel, rows: int | None = None) -> Iterator[Gates]:
 
     Args:
         model: a supported encoder, with a head or bare.
-        rows: one gate per row of a batch with this many rows, so that one backward pass gives the gradient of every
-            row by itself (sum the rows' losses). None: one gate for all rows.
+        rows: one gate per row of a batch with this many rows, so that one backward pass gives the gradient of
+            every row by itself (sum the rows' losses). None: one gate for all rows.
     """
     layers = walk(model).layers
     gates = Gates(
@@ -66,7 +75,7 @@ def gated(model: PreTrainedModel, rows: int | None = None) -> Iterator[Gates]:
     )
     handles = []
     try:
-        for layer, heads, ffn in zip(layers, gates.heads, gates.ffn):
+        for layer, heads, ffn in zip(layers, gates.heads, gates.ffn, strict=True):
             handles.append(layer.attention_output.register_forward_pre_hook(_times(heads, layer.head_size)))
             handles.append(layer.down.register_forward_pre_hook(_times(ffn, 1)))
         yield gates
@@ -77,8 +86,8 @@ def gated(model: PreTrainedModel, rows: int | None = None) -> Iterator[Gates]:
 
 def _ones(layer: EncoderLayer, width: int, rows: int | None) -> torch.Tensor:
     shape = (width,) if rows is None else (rows, width)
-    device = next(layer.module.parameters()).device
-    return torch.ones(shape, device=device, requires_grad=True)
+    like = next(layer.module.parameters())
+    return torch.ones(shape, device=like.device, dtype=like.dtype, requires_grad=True)
 
 
 def _times(gate: torch.Tensor, size: int) -> Callable[[nn.Module, tuple[torch.Tensor]], tuple[torch.Tensor]]:
@@ -93,7 +102,7 @@ def _times(gate: torch.Tensor, size: int) -> Callable[[nn.Module, tuple[torch.Te
 
 @contextmanager
 def skipping(model: PreTrainedModel, layers: Iterable[int]) -> Iterator[None]:
-    """Run a model without the layers of these indices, neither computed nor changed; they are back afterwards.
+    """Run a model without the layers of these indices, which are neither computed nor changed.
 
     Raises TrimfitError for a layer that the model does not have.
     """

@@ -1,7 +1,8 @@
 """What stands in the place of a removed block: only the bias of its output projection is left of it.
 
-LayerNorm(x + W·0 + b) needs b, so it stays; everything that had heads or neurons as a dimension is gone. In evaluation
-the bias is handed on as it is and broadcast by the residual addition, so that an exported graph holds one addition.
+LayerNorm(x + W·0 + b) needs b, so it stays; everything that had heads or neurons as a dimension is gone. In
+evaluation the bias is handed on as it is and broadcast by the residual addition, so that an exported graph
+holds one addition.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ class NoNeurons(nn.Module):
 class RemovedAttention(nn.Module):
     """Self-attention without heads, callable as each family calls its own.
 
-    `output` is the name of the output projection where the family keeps it inside the attention module (DistilBERT);
-    None where it follows the module (BERT and its kin).
+    `output` is the name of the output projection where the family keeps it inside the attention module
+    (DistilBERT); None where it follows the module (BERT and its kin).
     """
 
     def __init__(self, output: str | None) -> None:
@@ -44,7 +45,11 @@ class RemovedAttention(nn.Module):
         self.output_name = output
 
     def forward(
-        self, hidden_states: torch.Tensor | None = None, *_: object, query: torch.Tensor | None = None, **__: object
+        self,
+        hidden_states: torch.Tensor | None = None,
+        *_: object,
+        query: torch.Tensor | None = None,
+        **__: object,
     ) -> tuple[torch.Tensor, None]:
         """Give (context of width 0 or its projection, no attention weights)."""
         rows = hidden_states if query is None else query

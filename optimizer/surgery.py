@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -56,12 +57,12 @@ class SurgeryReport(_Record):
 def compose(first: SurgeryReport, second: SurgeryReport) -> SurgeryReport:
     """Join two surgeries on the same model, the second done after the first, into one.
 
-    The indices of the result refer to the model before the first. Raises TrimfitError when `second` did not start from
-    the shape that `first` ended with.
+    The indices of the result refer to the model before the first. Raises TrimfitError when `second` did not
+    start from the shape that `first` ended with.
     """
     if first.after != second.before:
         raise TrimfitError(
-            f"got a surgery of a model with layers {_widths(second.before)}, expected {_widths(first.after)}: "
+            f"got a surgery of layers {_widths(second.before)}, expected {_widths(first.after)}: "
             "compose reports in the order in which the model was cut"
         )
     layers = (_traced(first.layers[origin.layer], origin) for origin in second.layers)
@@ -76,16 +77,14 @@ def _traced(earlier: LayerOrigin, later: LayerOrigin) -> LayerOrigin:
     )
 
 
-def keep(
-    model: PreTrainedModel, plan: Sequence[LayerPlan | None]
-) -> tuple[PreTrainedModel, SurgeryReport]:
+def keep(model: PreTrainedModel, plan: Sequence[LayerPlan | None]) -> tuple[PreTrainedModel, SurgeryReport]:
     """Keep what `plan` names of each layer and remove the rest, in place.
 
     Args:
-        model: a supported encoder, with a head or bare. Its logits become those that it gave with the removed heads'
-            and neurons' activations set to zero, and the removed layers skipped.
-        plan: one entry per layer; None removes the layer. A block without heads or neurons leaves its output bias, the
-            residual connection and LayerNorm.
+        model: a supported encoder, with a head or bare. Its logits become those that it gave with the removed
+            heads' and neurons' activations set to zero, and the removed layers skipped.
+        plan: one entry per layer; None removes the layer. A block without heads or neurons leaves its output
+            bias, the residual connection and LayerNorm.
 
     Returns:
         The same model, whose config tells the new shape, and what was kept.
@@ -95,7 +94,11 @@ def keep(
     before = Architecture.of(model)
     _check(plan, before)
     encoder = walk(model)
-    kept = [(index, layer, entry) for index, (layer, entry) in enumerate(zip(encoder.layers, plan)) if entry]
+    kept = [
+        (index, layer, entry)
+        for index, (layer, entry) in enumerate(zip(encoder.layers, plan, strict=True))
+        if entry is not None
+    ]
     for _, layer, entry in kept:
         _cut_attention(layer, entry.heads)
         _cut_ffn(layer, entry.ffn)
@@ -108,14 +111,15 @@ def keep(
 
 
 def reshape(model: PreTrainedModel, architecture: Architecture) -> PreTrainedModel:
-    """Give a freshly built model the shape of `architecture`, in place; which weights survive is of no meaning.
+    """Give a freshly built model the shape of `architecture`, in place; any weights may survive.
 
     Raises TrimfitError when the model is smaller than `architecture` somewhere.
     """
     shape = Architecture.of(model)
     surplus = shape.depth - architecture.depth
     plan = [
-        LayerPlan(heads=tuple(range(layer.heads)), ffn=tuple(range(layer.ffn))) for layer in architecture.layers
+        LayerPlan(heads=tuple(range(layer.heads)), ffn=tuple(range(layer.ffn)))
+        for layer in architecture.layers
     ]
     keep(model, [*plan, *[None] * surplus])
     return model
@@ -123,20 +127,26 @@ def reshape(model: PreTrainedModel, architecture: Architecture) -> PreTrainedMod
 
 def _check(plan: Sequence[LayerPlan | None], shape: Architecture) -> None:
     if len(plan) != shape.depth:
-        raise TrimfitError(f"got a plan for {len(plan)} layers, expected {shape.depth}: name every layer, None to remove it")
-    if not any(plan):
-        raise TrimfitError("got a plan that removes every layer, expected one to stay: keep at least one layer")
-    for index, (entry, layer) in enumerate(zip(plan, shape.layers)):
-        if entry:
+        raise TrimfitError(
+            f"got a plan for {len(plan)} layers, expected {shape.depth}: name every layer, None to remove it"
+        )
+    if all(entry is None for entry in plan):
+        raise TrimfitError(
+            "got a plan that removes every layer, expected one to stay: keep at least one layer"
+        )
+    for index, (entry, layer) in enumerate(zip(plan, shape.layers, strict=True)):
+        if entry is not None:
             _check_indices(entry.heads, layer.heads, f"heads of layer {index}")
             _check_indices(entry.ffn, layer.ffn, f"FFN neurons of layer {index}")
 
 
 def _check_indices(indices: tuple[int, ...], total: int, what: str) -> None:
-    rising = all(low < high for low, high in zip(indices, indices[1:]))
+    rising = all(low < high for low, high in pairwise(indices))
     if not rising or (indices and not 0 <= indices[0] <= indices[-1] < total):
         shown = f"{indices[:8]}..." if len(indices) > 8 else f"{indices}"
-        raise TrimfitError(f"got {what} {shown}, expected rising indices below {total}: sort them and drop repeats")
+        raise TrimfitError(
+            f"got {what} {shown}, expected rising indices below {total}: sort them and drop repeats"
+        )
 
 
 def _cut_attention(layer: EncoderLayer, heads: tuple[int, ...]) -> None:
@@ -146,7 +156,9 @@ def _cut_attention(layer: EncoderLayer, heads: tuple[int, ...]) -> None:
         _remove_attention(layer)
         return
     device = layer.query.weight.device
-    rows = torch.tensor(heads, device=device)[:, None] * layer.head_size + torch.arange(layer.head_size, device=device)
+    rows = torch.tensor(heads, device=device)[:, None] * layer.head_size + torch.arange(
+        layer.head_size, device=device
+    )
     for projection in (layer.query, layer.key, layer.value):
         _keep_outputs(projection, rows.flatten())
     _keep_inputs(layer.attention_output, rows.flatten())
@@ -205,8 +217,12 @@ def _write_shape(model: PreTrainedModel) -> None:
 def _verify(model: PreTrainedModel, report: SurgeryReport) -> None:
     encoder = walk(model)
     planned = tuple(LayerShape(heads=len(origin.heads), ffn=len(origin.ffn)) for origin in report.layers)
-    if report.after.layers != planned or not all(_consistent(layer, encoder.hidden_size) for layer in encoder.layers):
-        raise RuntimeError(f"surgery left layers {_widths(report.after)}, planned {planned}: this is a bug in trimfit")
+    if report.after.layers != planned or not all(
+        _consistent(layer, encoder.hidden_size) for layer in encoder.layers
+    ):
+        raise RuntimeError(
+            f"surgery left layers {_widths(report.after)}, planned {planned}: this is a bug in trimfit"
+        )
 
 
 def _consistent(layer: EncoderLayer, hidden: int) -> bool:
