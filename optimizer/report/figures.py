@@ -1,0 +1,112 @@
+"""The report's figures, each wide for a desk and narrow for a phone; the style sheet shows one of the two."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+
+from optimizer.decision_record import DecisionRecord
+from optimizer.manifest import Manifest
+from optimizer.report import svg
+from optimizer.report.agreement import Meeting, agreement
+from optimizer.report.evidence import Contestant
+from optimizer.report.frontier import frontier
+from optimizer.report.race import race
+from optimizer.report.samples import samples
+from optimizer.report.wording import metric_name
+
+__all__ = [
+    "agreement_figure",
+    "environment",
+    "frontier_figure",
+    "meetings",
+    "picture",
+    "race_figure",
+    "samples_figure",
+]
+
+WIDE, NARROW, README_WIDTH = 1016, 340, 760
+
+
+@functools.cache
+def environment() -> jinja2.Environment:
+    """Templates of this package; what they are given is escaped, what they are not given is an error."""
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("optimizer.report", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def picture(manifest: Manifest, decision: DecisionRecord) -> str:
+    """Accuracy against latency as an SVG file of its own (light and dark), e.g. for a README."""
+    inner = frontier(decision.points, decision.target_ms, metric=metric_name(manifest), width=README_WIDTH)
+    style = Markup("<style>{}</style>").format(
+        Markup(environment().get_template("figure.css.jinja").render())
+    )
+    paper = svg.rect(0, 0, README_WIDTH, 420, "paper")
+    head, _, rest = inner.partition(">")
+    return str(head + Markup(">") + style + paper + rest) + "\n"
+
+
+def frontier_figure(manifest: Manifest, decision: DecisionRecord) -> Markup:
+    """Accuracy against latency."""
+    metric = metric_name(manifest)
+    heights = {WIDE: 440, NARROW: 360}
+    return _both(
+        lambda width: frontier(
+            decision.points, decision.target_ms, metric=metric, width=width, height=heights[width]
+        )
+    )
+
+
+def race_figure(manifest: Manifest, decision: DecisionRecord) -> Markup:
+    """The race of the finalists."""
+    return _both(lambda width: race(decision.candidates, metric=metric_name(manifest), width=width))
+
+
+def agreement_figure(manifest: Manifest, decision: DecisionRecord) -> Markup:
+    """Predicted against measured latency."""
+    return _both(lambda width: agreement(meetings(manifest, decision), width=width))
+
+
+def samples_figure(contestant: Contestant) -> Markup:
+    """Every timed inference of one contestant."""
+    measurement = contestant.measurement
+    timed = measurement.timed
+    return samples(
+        np.array(measurement.samples.seconds)[timed] * 1e3,
+        np.array(measurement.samples.launch)[timed],
+        measurement.counted()[timed],
+        median=measurement.median_ms,
+        p90=measurement.p90_ms,
+        role=contestant.role,
+    )
+
+
+def meetings(manifest: Manifest, decision: DecisionRecord) -> list[Meeting]:
+    """Every time the finished student met the clock; the last is what is deployed."""
+    found = [
+        Meeting(f"attempt {number}", each.predicted_ms, each.measured_ms)
+        for number, each in enumerate(decision.corrections, start=1)
+    ]
+    latency = manifest.student.latency_ms
+    if latency.predicted is not None and not _is_last(found, latency.predicted, latency.median):
+        found.append(Meeting("deployed", latency.predicted, latency.median))
+    return found
+
+
+def _is_last(found: list[Meeting], predicted: float, measured: float) -> bool:
+    return bool(found) and np.allclose(
+        (found[-1].predicted_ms, found[-1].measured_ms), (predicted, measured), rtol=1e-3
+    )
+
+
+def _both(draw: Callable[[int], Markup]) -> Markup:
+    return Markup('<div class="wide">{}</div><div class="narrow">{}</div>').format(draw(WIDE), draw(NARROW))

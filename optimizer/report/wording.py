@@ -1,0 +1,147 @@
+"""Numbers as people read them: with a unit, with no more digits than are known, and with their doubt."""
+
+from __future__ import annotations
+
+import math
+
+from optimizer.manifest import Manifest, Speedup
+
+__all__ = [
+    "conditions",
+    "digits",
+    "headline",
+    "megabytes",
+    "milliseconds",
+    "percent",
+    "points",
+    "scientific",
+    "scored_part",
+    "speed",
+    "thousands",
+]
+
+PROVENANCE = {
+    "measured_device": "measured on the device",
+    "measured_proxy": "measured on another machine with the same engine",
+    "emulated_functional": "emulated: function only, no latency",
+    "modelled": "modelled, not measured",
+    "published": "published by others, not measured",
+}
+
+
+def headline(manifest: Manifest) -> str:
+    """The result in one sentence, with its conditions and its doubt.
+
+    "3.41x faster (3.38 to 3.44, 95 %) than teacher fp32 onnxruntime-cpu on AMD EPYC, batch 1, 64 tokens,
+    1 thread; accuracy 90.1 % -> 89.6 % on test".
+    """
+    part, teacher, student = scored_part(manifest)
+    scores = f"{metric_name(manifest)} {percent(teacher)} -> {percent(student)} on {part}"
+    return f"{speed(manifest.speedup)} {_than(manifest.speedup)} on {conditions(manifest)}; {scores}"
+
+
+def conditions(manifest: Manifest) -> str:
+    """Where latencies hold: "AMD EPYC, batch 1, 64 tokens, 1 thread"; says so when not measured there."""
+    doubt = manifest.device.provenance
+    where = (
+        manifest.device.name
+        if doubt == "measured_device"
+        else f"{manifest.device.name} ({provenance(doubt)})"
+    )
+    return f"{where}, {manifest.workload}"
+
+
+def provenance(word: str) -> str:
+    """What a provenance word means; an unknown one is repeated."""
+    return PROVENANCE.get(word, word)
+
+
+def metric_name(manifest: Manifest) -> str:
+    """The metric's name in words: "macro f1"."""
+    return manifest.teacher.metric.replace("_", " ")
+
+
+def scored_part(manifest: Manifest) -> tuple[str, float, float]:
+    """The part of the data that the headline quotes, with both scores: test where both have one, else dev."""
+    teacher, student = manifest.teacher, manifest.student
+    if teacher.test is None or student.test is None:
+        return "dev", teacher.dev, student.dev
+    return "test", teacher.test, student.test
+
+
+def speed(speedup: Speedup) -> str:
+    """ "3.41x faster (3.38 to 3.44, 95 %)", "1.20x slower (...)" or "no significant difference in speed"."""
+    ratios = (speedup.median, speedup.low, speedup.high)
+    if is_slower(speedup):
+        ratios = (1 / speedup.median, 1 / speedup.high, 1 / speedup.low)
+    shown = digits((ratios[2] - ratios[1]) / 2)
+    median, low, high = (f"{ratio:.{shown}f}" for ratio in ratios)
+    if not is_faster(speedup) and not is_slower(speedup):
+        return f"no significant difference in speed ({low}x to {high}x, 95 %)"
+    return f"{median}x {'faster' if is_faster(speedup) else 'slower'} ({low} to {high}, 95 %)"
+
+
+def is_faster(speedup: Speedup) -> bool:
+    """Whether the whole interval says so."""
+    return speedup.low > 1
+
+
+def is_slower(speedup: Speedup) -> bool:
+    """Whether the whole interval says so."""
+    return speedup.high < 1
+
+
+def digits(half_width: float) -> int:
+    """Decimals worth printing for a number known to +-`half_width`: 0 to 2; 2 where it is exact."""
+    if half_width <= 0:
+        return 2
+    return min(max(math.ceil(-math.log10(half_width)), 0), 2)
+
+
+def percent(share: float) -> str:
+    """A share in [0, 1] as "90.1 %"."""
+    return f"{100 * share:.1f} %"
+
+
+def points(difference: float) -> str:
+    """A difference of shares in percentage points with its sign: "-0.5", "+1.2", "0.0"."""
+    rounded = round(100 * difference, 1)
+    return f"{rounded:+.1f}".replace("-", "\N{MINUS SIGN}") if rounded else "0.0"
+
+
+def milliseconds(value: float | None) -> str:
+    """Milliseconds with three significant digits: "7.05 ms", "0.512 ms", "128 ms"; a dash for None."""
+    if value is None:
+        return "\N{EN DASH}"
+    decimals = 2 - math.floor(math.log10(value)) if value > 0 else 0
+    return f"{value:.{min(max(decimals, 0), 3)}f} ms"
+
+
+def megabytes(count: float | None) -> str:
+    """Bytes as "90.4 MB", "1.3 kB" or "87 bytes" (powers of 1000); a dash for None."""
+    if count is None:
+        return "\N{EN DASH}"
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count:.0f} bytes"
+
+
+def scientific(value: float) -> str:
+    """ "4.1e-6"; "0" for exactly nothing."""
+    if value == 0:
+        return "0"
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def thousands(count: int) -> str:
+    """A count as "22.7 M", "9.1 k" or "512"."""
+    for unit, size in (("M", 1e6), ("k", 1e3)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return str(count)
+
+
+def _than(speedup: Speedup) -> str:
+    return f"than {speedup.versus}" if is_faster(speedup) or is_slower(speedup) else f"from {speedup.versus}"
