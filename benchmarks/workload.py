@@ -12,10 +12,11 @@ class Workload(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    batch: int = Field(1, ge=1)
-    seq_len: int = Field(128, ge=1)
-    threads: int = Field(1, ge=1)
+    batch: int = Field(default=1, ge=1)
+    seq_len: int = Field(default=128, ge=1)
+    threads: int = Field(default=1, ge=1)
 
     def __str__(self) -> str:
         """E.g. "batch 1, 128 tokens, 1 thread"."""
-        return f"batch {self.batch}, {self.seq_len} tokens, {self.threads} thread{'s' if self.threads > 1 else ''}"
+        plural = "s" if self.threads > 1 else ""
+        return f"batch {self.batch}, {self.seq_len} tokens, {self.threads} thread{plural}"

@@ -1,0 +1,137 @@
+"""Comparison: how many times faster one contestant is than another, and how sure that is."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from benchmarks import statistics
+from benchmarks.errors import TrimfitError
+from benchmarks.measurement import Measurement
+from benchmarks.statistics import Interval
+
+__all__ = ["Comparison", "compare"]
+
+MIN_PAIRS = 8  # undisturbed rounds; with fewer the interrupted ones count too
+
+
+class Comparison(BaseModel):
+    """Speed-up of `other` over `baseline`: the ratio of their times, above 1 when `other` is faster."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    baseline: str
+    other: str
+    speedup: float
+    low: float
+    high: float
+    level: float = statistics.LEVEL
+    rounds: int
+    """Pairs of rounds the ratio is the median of (the smaller sample when they were not taken in turns)."""
+    launches: int
+    interleaved: bool
+    """Whether the two took turns; if not, they were measured one after the other."""
+
+    @property
+    def significant(self) -> bool:
+        """Whether the interval excludes "equally fast"."""
+        return self.low > 1 or self.high < 1
+
+    @property
+    def sentence(self) -> str:
+        """E.g. "student is 1.83x faster than teacher (1.79 to 1.88, 95%)"."""
+        if not self.significant:
+            digits = _digits(self.low, self.high)
+            return (
+                f"no significant difference between {self.other} and {self.baseline} "
+                f"({self.low:.{digits}f} to {self.high:.{digits}f}x, {self.level:.0%})"
+            )
+        word, ratio, low, high = "faster", self.speedup, self.low, self.high
+        if self.speedup < 1:
+            word, ratio, low, high = "slower", 1 / ratio, 1 / high, 1 / low
+        digits = _digits(low, high)
+        return (
+            f"{self.other} is {ratio:.{digits}f}x {word} than {self.baseline} "
+            f"({low:.{digits}f} to {high:.{digits}f}, {self.level:.0%})"
+        )
+
+
+def compare(baseline: Measurement, other: Measurement, *, seed: int = 0) -> Comparison:
+    """Speed-up of `other` over `baseline` with its 95 % interval.
+
+    Of contestants that took turns in one run, the median of the rounds' ratios, with the launches resampled;
+    of two separate runs, the ratio of medians, with the launches of each resampled.
+
+    Raises:
+        TrimfitError: they were asked for different work, ran on different devices, or their numbers are of
+            different provenance; or one of them holds no timed call.
+    """
+    _check_conditions(baseline, other)
+    interleaved = bool(baseline.run) and baseline.run == other.run
+    interval, rounds, launches = (
+        _paired(baseline, other, seed) if interleaved else _separate(baseline, other, seed)
+    )
+    return Comparison(
+        baseline=baseline.subject.name,
+        other=other.subject.name,
+        speedup=math.exp(interval.center),
+        low=math.exp(interval.low),
+        high=math.exp(min(interval.high, 700.0)),
+        rounds=rounds,
+        launches=launches,
+        interleaved=interleaved,
+    )
+
+
+def _paired(baseline: Measurement, other: Measurement, seed: int) -> tuple[Interval, int, int]:
+    for undisturbed in (True, False):
+        first, second = (measurement.round_medians(undisturbed) for measurement in (baseline, other))
+        shared = sorted(first.keys() & second.keys())
+        if len(shared) >= MIN_PAIRS and len({launch for launch, _ in shared}) > 1:
+            break
+    if not shared:
+        raise TrimfitError(
+            f"got no round in which both {baseline.subject.name} and {other.subject.name} were timed"
+        )
+    ratios = np.log([first[key] / second[key] for key in shared])
+    launches = [launch for launch, _ in shared]
+    return statistics.median_interval(ratios, launches, seed=seed), len(shared), len(set(launches))
+
+
+def _separate(baseline: Measurement, other: Measurement, seed: int) -> tuple[Interval, int, int]:
+    sides = []
+    for measurement in (baseline, other):
+        medians = measurement.round_medians()
+        if not medians:
+            raise TrimfitError(f"got no timed call of {measurement.subject.name}: measure it for longer")
+        sides += [np.log(list(medians.values())), np.array([launch for launch, _ in medians])]
+    interval = statistics.difference_interval(*sides, seed=seed)
+    return interval, min(len(sides[0]), len(sides[2])), min(len(set(sides[1])), len(set(sides[3])))
+
+
+def _check_conditions(baseline: Measurement, other: Measurement) -> None:
+    first, second = (_conditions(measurement) for measurement in (baseline, other))
+    for field, value in first.items():
+        if value != second[field]:
+            raise TrimfitError(
+                f"cannot compare {baseline.subject.name} with {other.subject.name}: {field} is {value} and "
+                f"{second[field]}, expected the same: measure both under the same conditions"
+            )
+
+
+def _conditions(measurement: Measurement) -> dict[str, object]:
+    workload = measurement.subject.workload
+    return {
+        "batch": workload.batch,
+        "seq_len": workload.seq_len,
+        "threads": workload.threads,
+        "device": measurement.environment.device,
+        "provenance": measurement.provenance,
+    }
+
+
+def _digits(low: float, high: float) -> int:
+    """Two decimals, three where the interval is finer than that."""
+    return 3 if high - low < 0.02 else 2

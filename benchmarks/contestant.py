@@ -1,0 +1,200 @@
+"""Contestant: what to time and how; Launch: one start of a process that runs it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from pydantic import BaseModel, ConfigDict, field_validator
+
+from benchmarks.errors import TrimfitError
+from benchmarks.measurement import Subject
+from benchmarks.workload import Workload
+
+__all__ = ["Contestant", "Launch", "file_bytes", "file_sha256"]
+
+WORKER = Path(__file__).parent / "worker"
+PATIENCE_SECONDS = 600.0  # for one answer of a worker, after which it is ended
+BUILT_IN = "onnxruntime-cpu"
+
+
+class Contestant(BaseModel):
+    """A model file with the runtime, options, workload and inputs it is to be timed with."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    model: Path
+    runtime: str = BUILT_IN
+    options: dict[str, Any] = {}
+    """For onnxruntime any of the worker's OPTIONS."""
+    workload: Workload = Workload()
+    inputs: Path | None = None
+    """An .npz of arrays [pool, batch, seq, ...] by input name; a call takes a random row. None: made up."""
+    dims: dict[str, int] = {}
+    """Sizes of symbolic dimensions other than batch and sequence length, for made-up inputs."""
+    python: Path | None = None
+    """The interpreter to run in, where the runtime lives in a virtual environment of its own."""
+    loader: Path | None = None
+    """A Python file whose `load(job)` returns a function of a feed, for a runtime other than onnxruntime."""
+
+    @field_validator("model", "inputs", "loader")
+    @classmethod
+    def _absolute(cls, path: Path | None) -> Path | None:
+        return None if path is None else path.expanduser().absolute()
+
+    @property
+    def subject(self) -> Subject:
+        """What a measurement of this contestant says it is of.
+
+        Raises:
+            TrimfitError: the model file is missing.
+        """
+        if not self.model.exists():
+            raise TrimfitError(f"got {self.model} for {self.name}, expected a model file: no such file")
+        return Subject(
+            name=self.name,
+            sha256=file_sha256(self.model),
+            runtime=self.runtime,
+            options=json.loads(json.dumps(self.options, default=str)),
+            workload=self.workload,
+            file_bytes=file_bytes(self.model),
+            inputs_sha256=file_sha256(self.inputs) if self.inputs else None,
+        )
+
+
+def file_bytes(model: Path) -> int:
+    """Size of the model with its external data (files beside it named after it)."""
+    if model.is_dir():
+        return sum(path.stat().st_size for path in model.rglob("*") if path.is_file())
+    return sum(path.stat().st_size for path in model.parent.glob(f"{model.name}*") if path.is_file())
+
+
+def file_sha256(path: Path) -> str | None:
+    """Hexadecimal sha256 of a file, None of a folder; remembered while size and time of change stay."""
+    if path.is_dir():
+        return None
+    status = path.stat()
+    return _sha256(str(path), status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _sha256(path: str, size: int, changed: int) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+class Launch:
+    """One process of a contestant. Use as a context manager: the process never outlives the block.
+
+    Raises:
+        TrimfitError: from every method, with one line that names the contestant, when the process fails or
+            dies.
+    """
+
+    def __init__(
+        self, contestant: Contestant, inputs: Path, seed: int, names: tuple[str, ...] | None = None
+    ) -> None:
+        self.contestant = contestant
+        job = {
+            "model": str(contestant.model),
+            "runtime": contestant.runtime,
+            "options": contestant.options,
+            "threads": contestant.workload.threads,
+            "inputs": str(inputs),
+            "names": list(names) if names else None,
+            "seed": seed,
+            "loader": str(contestant.loader) if contestant.loader else None,
+        }
+        self.log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the process, closed in end())
+        self.process = subprocess.Popen(
+            [str(contestant.python or sys.executable), str(WORKER), json.dumps(job, default=str)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            text=True,
+        )
+
+    def __enter__(self) -> Launch:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def ready(self) -> Mapping[str, Any]:
+        """Wait until the runtime is imported."""
+        return self._answer()
+
+    def ask(self, command: str, **arguments: Any) -> Mapping[str, Any]:
+        """Send one command of the worker ("load", "warm", "turn", "end") and wait for its answer."""
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(json.dumps({command: arguments}) + "\n")
+            self.process.stdin.flush()
+        except OSError:
+            pass  # the process is gone: reading its answer says how
+        return self._answer()
+
+    def close(self) -> None:
+        """End the process and wait for it."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout, self.log):
+            if stream is not None and not stream.closed:
+                _close(stream)
+
+    def _answer(self) -> Mapping[str, Any]:
+        assert self.process.stdout is not None
+        watchdog = threading.Timer(PATIENCE_SECONDS, self.process.kill)
+        watchdog.start()
+        try:
+            line = self.process.stdout.readline()
+        finally:
+            watchdog.cancel()
+        if not line:
+            raise TrimfitError(self._obituary())
+        answer = json.loads(line)
+        if "error" in answer:
+            raise TrimfitError(
+                f"got {answer['error']} from {self.contestant.runtime} for {self.contestant.name} "
+                f"({self.contestant.model.name}), expected a model that loads and runs: export it again"
+            )
+        ok: Mapping[str, Any] = answer["ok"]
+        return ok
+
+    def _obituary(self) -> str:
+        code = self.process.wait()
+        end = f"exit code {code}"
+        if code < 0:
+            end = f"signal {signal.Signals(-code).name}"
+            end += ", likely out of memory or time" if -code == signal.SIGKILL else ""
+        self.log.seek(0)
+        lines = self.log.read().decode(errors="replace").strip().splitlines()
+        said = f"; it said: {lines[-1]}" if lines else ""
+        return (
+            f"the process timing {self.contestant.name} ({self.contestant.model.name}) died ({end}){said}: "
+            "check the model in its runtime alone"
+        )
+
+
+def _close(stream: IO[Any]) -> None:
+    try:
+        stream.close()
+    except OSError:
+        return  # the pipe of a process that died: nothing left to flush to

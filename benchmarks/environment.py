@@ -1,0 +1,184 @@
+"""Environment: what must be recorded about the machine for a measurement to mean anything later."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import psutil
+from pydantic import BaseModel, ConfigDict
+
+__all__ = ["Environment", "MachineState", "read_environment", "read_state"]
+
+CPU_FOLDER = Path("/sys/devices/system/cpu")
+PACKAGES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-ep-openvino", "numpy", "onnx")
+
+
+class MachineState(BaseModel):
+    """What changes from minute to minute; None where the system does not tell."""
+
+    model_config = ConfigDict(frozen=True)
+
+    load: float | None = None
+    """Runnable processes, averaged over the last minute."""
+    frequency_mhz: float | None = None
+    """Mean over the CPUs."""
+    steal_seconds: float | None = None
+    """CPU time the hypervisor gave to others since boot."""
+    throttles: int | None = None
+    """Thermal throttling events since boot, summed over the cores."""
+    temperature_c: float | None = None
+    """The hottest sensor."""
+
+
+class Environment(BaseModel):
+    """The machine a measurement was taken on: what stays the same, and its state before and after."""
+
+    model_config = ConfigDict(frozen=True)
+
+    cpu: str
+    isa: tuple[str, ...] = ()
+    cores: int
+    threads_per_core: int = 1
+    memory_bytes: int
+    system: str
+    python: str
+    packages: dict[str, str] = {}
+    governor: str | None = None
+    affinity: tuple[int, ...] = ()
+    container_cpus: float | None = None
+    virtual: bool | None = None
+    before: MachineState = MachineState()
+    after: MachineState | None = None
+
+    @property
+    def device(self) -> str:
+        """What must be equal for two measurements to be of the same device."""
+        return f"{self.cpu}, {self.cores} cores"
+
+    def finished(self) -> Environment:
+        """The same with the machine's present state as `after`."""
+        return self.model_copy(update={"after": read_state()})
+
+
+def read_environment() -> Environment:
+    """Read this machine's facts (cached) and its present state; about a millisecond after the first call."""
+    affinity = tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
+    return Environment(**_facts(), affinity=affinity, governor=_governor(), before=read_state())
+
+
+def read_state() -> MachineState:
+    """What the machine is doing now."""
+    return MachineState(
+        load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        frequency_mhz=_frequency_mhz(),
+        steal_seconds=getattr(psutil.cpu_times(), "steal", None),
+        throttles=_throttles(),
+        temperature_c=_temperature_c(),
+    )
+
+
+@lru_cache(maxsize=1)
+def _facts() -> dict[str, Any]:
+    name, flags = _cpu()
+    cores = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
+    return {
+        "cpu": name,
+        "isa": flags,
+        "cores": cores,
+        "threads_per_core": max(1, (psutil.cpu_count() or cores) // cores),
+        "memory_bytes": psutil.virtual_memory().total,
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "python": platform.python_version(),
+        "packages": _packages(),
+        "container_cpus": _container_cpus(),
+        "virtual": "hypervisor" in flags if flags else None,
+    }
+
+
+def _cpu() -> tuple[str, tuple[str, ...]]:
+    """Name and flags: from the kernel on Linux, elsewhere from py-cpuinfo (which takes a second)."""
+    text = _read(Path("/proc/cpuinfo"))
+    if text is None:
+        import cpuinfo
+
+        info = cpuinfo.get_cpu_info()
+        return info.get("brand_raw", platform.processor()), tuple(sorted(info.get("flags", ())))
+    fields = [line.partition(":") for line in text.splitlines()]
+    facts = {key.strip().lower(): value.strip() for key, _, value in fields}
+    name = facts.get("model name") or facts.get("hardware") or _arm_name(facts) or platform.machine()
+    flags = facts.get("flags") or facts.get("features") or ""
+    return name, tuple(sorted(flags.split()))
+
+
+def _arm_name(facts: dict[str, str]) -> str | None:
+    """ARM kernels give numbers instead of a name: they identify the core all the same."""
+    if "cpu part" not in facts:
+        return None
+    return f"{platform.machine()} implementer {facts.get('cpu implementer', '?')} part {facts['cpu part']}"
+
+
+def _packages() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _container_cpus() -> float | None:
+    """The CPU limit of the control group this process runs in, in CPUs."""
+    text = _read(Path("/sys/fs/cgroup/cpu.max"))
+    if text and not text.startswith("max"):
+        limit, per = text.split()
+        return int(limit) / int(per)
+    quota, period = (_number(Path(f"/sys/fs/cgroup/cpu/cpu.cfs_{what}_us")) for what in ("quota", "period"))
+    return quota / period if quota and period and quota > 0 else None
+
+
+def _governor() -> str | None:
+    text = _read(CPU_FOLDER / "cpu0/cpufreq/scaling_governor")
+    return text.strip() if text else None
+
+
+def _frequency_mhz() -> float | None:
+    try:
+        frequency = psutil.cpu_freq()
+    except (OSError, NotImplementedError, RuntimeError):
+        return None
+    return round(frequency.current, 1) if frequency and frequency.current else None
+
+
+def _throttles() -> int | None:
+    counts = [_number(path) for path in CPU_FOLDER.glob("cpu[0-9]*/thermal_throttle/core_throttle_count")]
+    known = [int(count) for count in counts if count is not None]
+    return sum(known) if known else None
+
+
+def _temperature_c() -> float | None:
+    if sys.platform != "linux":
+        return None
+    sensors = psutil.sensors_temperatures()
+    return max((reading.current for group in sensors.values() for reading in group), default=None)
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except OSError:
+        return None
+
+
+def _number(path: Path) -> float | None:
+    text = _read(path)
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return None

@@ -1,0 +1,276 @@
+"""Measurement: what was timed, every raw sample and the conditions; statistics are computed from it."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from benchmarks import statistics
+from benchmarks.environment import Environment
+from benchmarks.errors import TrimfitError
+from benchmarks.statistics import Interval
+from benchmarks.workload import Workload
+
+__all__ = ["LaunchFacts", "Measurement", "Provenance", "Samples", "Subject"]
+
+Kind = Literal["first", "warmup", "settle", "timed"]
+Provenance = Literal["measured_device", "measured_proxy", "emulated_functional", "modelled", "published"]
+
+INTERRUPTED_SHARE = (
+    0.02  # of a call's time that went to other processes, from which the call counts as interrupted
+)
+INTERRUPTED_SECONDS = 20e-6  # below this, a difference between wall and CPU time is the clocks' own
+MIN_UNDISTURBED_SHARE = 0.1  # with fewer calls left in peace, the figures are those of all calls
+MIN_UNDISTURBED = 8
+
+
+class Subject(BaseModel):
+    """What was timed: a model file (sha256), in which runtime with which options, asked for what."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    sha256: str | None = None
+    runtime: str = "onnxruntime-cpu"
+    options: dict[str, Any] = {}
+    workload: Workload = Workload()
+    file_bytes: int | None = None
+    inputs_sha256: str | None = None
+    """Of the pool of inputs the calls drew from; None when they were made up at random."""
+
+
+class Samples(BaseModel):
+    """Every call that was made, in columns of equal length, in the order they were made."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    launch: tuple[int, ...] = ()
+    """Which start of the process, from 0."""
+    round: tuple[int, ...] = ()
+    """Which round of that launch, from 0; -1 for warm-up."""
+    kind: tuple[Kind, ...] = ()
+    """"first" after loading, "warmup", "settle" (first calls after another contestant ran), "timed"."""
+    seconds: tuple[float, ...] = ()
+    cpu_seconds: tuple[float, ...] = ()
+    """CPU time of the whole process during the call."""
+    preemptions: tuple[int, ...] = ()
+    """How often the system took a CPU away from the process during the call."""
+
+    @model_validator(mode="after")
+    def _columns_agree(self) -> Samples:
+        lengths = {name: len(getattr(self, name)) for name in type(self).model_fields}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(
+                f"got columns of different lengths {lengths}, expected one value per call in each"
+            )
+        return self
+
+    def __len__(self) -> int:
+        return len(self.seconds)
+
+
+class LaunchFacts(BaseModel):
+    """One start of the process."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cpus: tuple[int, ...] = ()
+    load_seconds: float | None = None
+    memory_before_bytes: int | None = None
+    """Peak memory with the runtime imported and no model loaded."""
+    peak_memory_bytes: int | None = None
+
+
+class Measurement(BaseModel):
+    """One contestant under recorded conditions. Times in seconds unless the name says ms.
+
+    The figures are those of the timed calls that no other process interrupted, as long as there are enough of
+    them (`undisturbed`); interrupted calls are kept, labelled by `cpu_seconds` and `preemptions`, and
+    reported by
+    `benchmarks.instability`. Warm-ups are kept and never counted.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    subject: Subject
+    samples: Samples
+    launches: tuple[LaunchFacts, ...] = ()
+    environment: Environment
+    provenance: Provenance = "measured_device"
+    run: str = ""
+    """Names the run: contestants of one run took turns, so their rounds can be compared in pairs."""
+    seed: int = Field(default=0, ge=0)
+
+    @cached_property
+    def timed(self) -> NDArray[np.bool_]:
+        """[samples] which calls were meant to count."""
+        return np.array([kind == "timed" for kind in self.samples.kind], bool)
+
+    @cached_property
+    def interrupted(self) -> NDArray[np.bool_]:
+        """[samples] which calls were interrupted by other processes.
+
+        With one thread: preempted, and more than 2 % of the time not on the CPU. With more: preempted at all.
+        """
+        preempted = np.array(self.samples.preemptions, int) > 0
+        if self.subject.workload.threads > 1:
+            return preempted
+        seconds = np.array(self.samples.seconds, float)
+        lost = seconds - np.array(self.samples.cpu_seconds, float)
+        return preempted & (lost > np.maximum(INTERRUPTED_SHARE * seconds, INTERRUPTED_SECONDS))
+
+    @cached_property
+    def undisturbed(self) -> bool:
+        """Whether enough timed calls ran without interruption for the figures to be theirs."""
+        peaceful = int(np.sum(self.timed & ~self.interrupted))
+        return peaceful >= max(MIN_UNDISTURBED, MIN_UNDISTURBED_SHARE * np.sum(self.timed))
+
+    @cached_property
+    def interrupted_share(self) -> float:
+        """Share of the timed calls that other processes interrupted."""
+        return float(np.mean(self.interrupted[self.timed])) if self.timed.any() else 0.0
+
+    def counted(self, undisturbed: bool | None = None) -> NDArray[np.bool_]:
+        """[samples] the calls the figures are of: the timed, without the interrupted if `undisturbed`."""
+        wanted = self.undisturbed if undisturbed is None else undisturbed
+        return self.timed & ~self.interrupted if wanted else self.timed
+
+    @cached_property
+    def seconds(self) -> NDArray[np.float64]:
+        """[n] the samples that count, in the order they were taken."""
+        return np.array(self.samples.seconds, float)[self.counted()]
+
+    def round_medians(self, undisturbed: bool | None = None) -> dict[tuple[int, int], float]:
+        """Median seconds of each (launch, round) that has a counted call."""
+        counted = np.flatnonzero(self.counted(undisturbed))
+        rounds: dict[tuple[int, int], list[float]] = {}
+        for i in counted:
+            rounds.setdefault((self.samples.launch[i], self.samples.round[i]), []).append(
+                self.samples.seconds[i]
+            )
+        return {key: float(np.median(values)) for key, values in rounds.items()}
+
+    @property
+    def median(self) -> float:
+        """Median seconds of a call."""
+        return float(np.median(self.seconds)) if self.seconds.size else math.nan
+
+    @property
+    def median_ms(self) -> float:
+        """Median milliseconds of a call."""
+        return self.median * 1e3
+
+    @cached_property
+    def interval(self) -> Interval:
+        """The median of the rounds' medians (seconds) with its 95 % interval, launches resampled."""
+        medians = self.round_medians()
+        return statistics.median_interval(list(medians.values()), [launch for launch, _ in medians])
+
+    @property
+    def iqr(self) -> float:
+        """Interquartile range in seconds."""
+        if not self.seconds.size:
+            return math.nan
+        first, third = np.percentile(self.seconds, (25, 75))
+        return float(third - first)
+
+    @property
+    def outliers(self) -> int:
+        """Counted samples more than 1.5 interquartile ranges outside the quartiles."""
+        return statistics.outliers(self.seconds)
+
+    def percentile(self, percentile: float) -> float | None:
+        """Seconds below which `percentile` % of calls stay with 99 % confidence; None of too few samples.
+
+        MLPerf's early-stopping estimate over *all* timed calls: interruptions belong to a tail.
+        """
+        everything = np.sort(np.array(self.samples.seconds, float)[self.timed])
+        rank = statistics.early_stopping_rank(everything.size, percentile)
+        return None if rank is None else float(everything[rank - 1])
+
+    @property
+    def p90_ms(self) -> float | None:
+        """90th percentile in ms, None under 64 samples."""
+        value = self.percentile(90)
+        return None if value is None else value * 1e3
+
+    @property
+    def p99_ms(self) -> float | None:
+        """99th percentile in ms, None under 662 samples."""
+        value = self.percentile(99)
+        return None if value is None else value * 1e3
+
+    @property
+    def load_seconds(self) -> float | None:
+        """Median seconds from file to loaded session, over the launches."""
+        return _median([launch.load_seconds for launch in self.launches])
+
+    @property
+    def first_inference_seconds(self) -> float | None:
+        """Median seconds of the first call after loading, over the launches."""
+        return _median(
+            [s for s, kind in zip(self.samples.seconds, self.samples.kind, strict=True) if kind == "first"]
+        )
+
+    @property
+    def peak_memory_bytes(self) -> int | None:
+        """Largest resident memory of the process with the model loaded and running."""
+        return max((x.peak_memory_bytes for x in self.launches if x.peak_memory_bytes), default=None)
+
+    @property
+    def model_memory_bytes(self) -> int | None:
+        """What loading and running the model added: the peak minus that of the bare runtime."""
+        added = [
+            launch.peak_memory_bytes - launch.memory_before_bytes
+            for launch in self.launches
+            if launch.peak_memory_bytes and launch.memory_before_bytes
+        ]
+        return max(added, default=None)
+
+    @property
+    def median_text(self) -> str:
+        """The median in ms with the digits its interval supports, e.g. "5.03 ms"."""
+        low, high = self.interval.low, self.interval.high
+        half = (high - low) / 2 * 1e3
+        digits = (
+            2 if not math.isfinite(half) or half <= 0 else min(4, max(0, 1 - math.floor(math.log10(half))))
+        )
+        return f"{self.median_ms:.{digits}f} ms"
+
+    def to_json(self, path: str | Path) -> Path:
+        """Write the measurement to `path`."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(self.model_dump_json() + "\n")
+        return path
+
+    @classmethod
+    def from_json(cls, path: str | Path) -> Measurement:
+        """Read what `to_json` wrote.
+
+        Raises:
+            TrimfitError: the file is missing or a field of it is wrong (named).
+        """
+        try:
+            return cls.model_validate_json(Path(path).read_text())
+        except OSError as error:
+            raise TrimfitError(f"got {path}, expected a measurement file: {error.strerror}") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"]) or "the file"
+            raise TrimfitError(
+                f"got {path} with a broken measurement ({field}: {first['msg']}), "
+                "expected what trimfit benchmark --json wrote: measure again"
+            ) from error
+
+
+def _median(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.median(known)) if known else None

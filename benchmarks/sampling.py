@@ -1,0 +1,210 @@
+"""Warm up, calibrate, sample: contestants in processes of their own, started several times, taking turns."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.affinity import choose_cpus
+from benchmarks.budget import Budget, Turn, plan_turn
+from benchmarks.calls import measure_calls
+from benchmarks.comparison import compare
+from benchmarks.contestant import Contestant, Launch
+from benchmarks.environment import read_environment
+from benchmarks.errors import TrimfitError
+from benchmarks.inputs import check_pool, model_inputs, random_pool
+from benchmarks.measurement import LaunchFacts, Measurement, Samples
+
+__all__ = ["Budget", "measure", "measure_calls"]
+
+WARMUP_CALLS = 3
+WARMUP_SECONDS = 0.05
+
+Progress = Callable[[float], None]
+
+
+def measure(
+    contestants: Sequence[Contestant],
+    *,
+    budget: Budget | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> tuple[Measurement, ...]:
+    """Time the contestants side by side and return a measurement of each, in the order given.
+
+    Every launch starts a fresh process per contestant, all pinned to the same CPUs, and lets them take turns
+    in rounds of random order, so that whatever the machine does meanwhile happens to all of them. Launches
+    are added until there
+    are enough samples and the interval of every contestant's ratio to the first (of a lone one: of its
+    median) is as narrow as the budget wants, or its time is over.
+
+    Args:
+        contestants: at least one, with different names. Give the same workload to those to be compared.
+        budget: how long and how precisely; the default is done with two 5 ms models in about 6 s.
+        seed: of the order of turns and of the inputs.
+        progress: called with the share done, 0 to 1.
+
+    Raises:
+        TrimfitError: no contestants, two of one name, a file that is missing or does not load, inputs that do
+            not fit, or a process that died; one line, naming the contestant.
+    """
+    _check(contestants)
+    with tempfile.TemporaryDirectory(prefix="trimfit-") as folder:
+        entries = [_enter(contestant, Path(folder), i, seed) for i, contestant in enumerate(contestants)]
+        race = _Race(entries, budget or Budget(), seed)
+        while not race.finished():
+            race.launch()
+            if progress:
+                progress(race.share_done())
+        return race.measurements()
+
+
+def _check(contestants: Sequence[Contestant]) -> None:
+    if not contestants:
+        raise TrimfitError("got no contestants, expected at least one: name a model to measure")
+    names = [contestant.name for contestant in contestants]
+    if len(set(names)) < len(names):
+        raise TrimfitError(f"got contestants named {', '.join(names)}, expected different names: rename one")
+
+
+@dataclass
+class _Entry:
+    """A contestant with its pool of inputs and everything sampled of it so far."""
+
+    contestant: Contestant
+    inputs: Path
+    names: tuple[str, ...] | None
+    columns: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in Samples.model_fields})
+    launches: list[LaunchFacts] = field(default_factory=list)
+
+    def add(self, launch: int, number: int, kinds: Sequence[str], calls: Mapping[str, list[Any]]) -> None:
+        """Store the calls of one turn (or of a warm-up: round -1)."""
+        count = len(calls["seconds"])
+        self.columns["launch"] += [launch] * count
+        self.columns["round"] += [number] * count
+        self.columns["kind"] += kinds
+        for name in ("seconds", "cpu_seconds", "preemptions"):
+            self.columns[name] += calls[name]
+
+
+def _enter(contestant: Contestant, folder: Path, number: int, seed: int) -> _Entry:
+    if not contestant.model.exists():
+        raise TrimfitError(
+            f"got {contestant.model} for {contestant.name}, expected a model file: no such file"
+        )
+    if contestant.inputs is None:
+        path = folder / f"inputs{number}.npz"
+        np.savez(path, **random_pool(contestant.model, contestant.workload, contestant.dims, seed=seed))  # type: ignore[arg-type]
+        return _Entry(contestant, path, None)
+    if contestant.model.suffix != ".onnx":
+        return _Entry(contestant, contestant.inputs, None)
+    check_pool(contestant.model, contestant.inputs, contestant.workload)
+    return _Entry(
+        contestant, contestant.inputs, tuple(declared.name for declared in model_inputs(contestant.model))
+    )
+
+
+class _Race:
+    """The launches of one run."""
+
+    def __init__(self, entries: Sequence[_Entry], budget: Budget, seed: int) -> None:
+        self.entries, self.budget, self.seed = entries, budget, seed
+        self.rng = np.random.default_rng(seed)
+        self.limit = budget.seconds_for(len(entries))
+        self.start = time.perf_counter()
+        self.done = 0
+        self.subjects = [entry.contestant.subject for entry in entries]
+        self.environment = read_environment()
+        self.run = uuid.uuid4().hex
+
+    @property
+    def elapsed(self) -> float:
+        return time.perf_counter() - self.start
+
+    def share_done(self) -> float:
+        """The nearer of the two ends: launches or time."""
+        return min(1.0, max(self.elapsed / self.limit, self.done / (self.budget.launches + 1)))
+
+    def finished(self) -> bool:
+        """Enough launches, samples and precision; or no time for another launch."""
+        if self.done < self.budget.min_launches:
+            return False
+        if self.elapsed * (self.done + 1) / self.done > self.limit:
+            return True
+        enough = self.done >= self.budget.launches and self._samples() >= self.budget.min_samples
+        return enough and self._half_width() <= self.budget.precision
+
+    def _samples(self) -> int:
+        return min(entry.columns["kind"].count("timed") for entry in self.entries)
+
+    def _half_width(self) -> float:
+        """The widest relative half interval among what will be reported."""
+        first, *others = self.measurements()
+        if not others:
+            return (first.interval.high - first.interval.low) / 2 / first.interval.center
+        if any(other.subject.workload != first.subject.workload for other in others):
+            return max((m.interval.high - m.interval.low) / 2 / m.interval.center for m in (first, *others))
+        return max(math.log(c.high / c.low) / 2 for c in (compare(first, other) for other in others))
+
+    def launch(self) -> None:
+        """Start every contestant once, warm up, and let them take turns."""
+        begin = time.perf_counter()
+        threads = max(entry.contestant.workload.threads for entry in self.entries)
+        cpus = choose_cpus(threads, self.rng)
+        with ExitStack() as stack:
+            processes = [stack.enter_context(self._process(entry)) for entry in self.entries]
+            for process in processes:
+                process.ready()
+            turns: list[Turn] = [Turn(0, 1)] * len(processes)
+            facts: list[dict[str, Any]] = [{}] * len(processes)
+            for i in self.rng.permutation(len(processes)):
+                facts[i], turns[i] = self._load(self.entries[i], processes[i], cpus)
+            self._rounds(processes, turns, time.perf_counter() - begin)
+            for entry, process, fact in zip(self.entries, processes, facts, strict=True):
+                entry.launches.append(LaunchFacts(cpus=cpus, **fact, **process.ask("end")))
+        self.done += 1
+
+    def _process(self, entry: _Entry) -> Launch:
+        return Launch(entry.contestant, entry.inputs, self.seed + self.done, entry.names)
+
+    def _load(self, entry: _Entry, process: Launch, cpus: tuple[int, ...]) -> tuple[dict[str, Any], Turn]:
+        answer = dict(process.ask("load", cpus=cpus))
+        entry.add(self.done, -1, ["first"], answer.pop("first"))
+        warm = process.ask("warm", calls=WARMUP_CALLS, seconds=WARMUP_SECONDS)
+        entry.add(self.done, -1, ["warmup"] * len(warm["seconds"]), warm)
+        return answer, plan_turn(float(np.median(warm["seconds"][-WARMUP_CALLS:])))
+
+    def _rounds(self, processes: Sequence[Launch], turns: Sequence[Turn], setup: float) -> None:
+        """The rounds of one launch: as many as the budget says, fewer when the calls are slow."""
+        rounds = self.budget.rounds_for(self.limit, setup, sum(turn.seconds for turn in turns))
+        for number in range(rounds):
+            for i in self.rng.permutation(len(processes)):
+                turn = turns[i]
+                calls = processes[i].ask("turn", settle=turn.settle, timed=turn.timed)
+                self.entries[i].add(
+                    self.done, number, ["settle"] * turn.settle + ["timed"] * turn.timed, calls
+                )
+
+    def measurements(self) -> tuple[Measurement, ...]:
+        """What was sampled so far."""
+        environment = self.environment.finished()
+        return tuple(
+            Measurement(
+                subject=subject,
+                samples=Samples.model_validate(entry.columns),
+                launches=tuple(entry.launches),
+                environment=environment,
+                run=self.run,
+                seed=self.seed,
+            )
+            for subject, entry in zip(self.subjects, self.entries, strict=True)
+        )

@@ -1,0 +1,248 @@
+"""Load one model and time it on command, by json lines on stdin and stdout.
+
+Run by path, not as part of the package, so that it works in any virtual environment that has numpy and a
+runtime.
+Commands: {"load": {"cpus": [0]}}, {"warm": {...}}, {"turn": {"settle": 1, "timed": 3}}, {"end": {}}. Every
+answer is {"ok": {...}} or {"error": "one line"}. Times are seconds.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import random
+import runpy
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+try:
+    import resource
+except ImportError:  # Windows has none: preemptions and peak memory stay unknown there
+    resource = None  # type: ignore[assignment]
+
+__all__ = ["Job", "Stopwatch", "load_onnxruntime", "serve", "warm_up"]
+
+Feed = dict[str, np.ndarray]
+Run = Callable[[Feed], Any]
+Job = dict[str, Any]
+
+OPTIONS = (
+    "disabled_optimizers",
+    "graph_optimization_level",
+    "config",
+    "custom_op_library",
+    "providers",
+    "ep",
+)
+SETTLED = 0.02  # the later calls of a warm-up are at most this share faster than the earlier ones
+LONGEST_WARMUP = 1.0  # seconds, after which a call that never settles is timed all the same
+
+
+class Stopwatch:
+    """Times calls one by one: seconds, CPU seconds of the process, how often it was preempted meanwhile."""
+
+    def __init__(
+        self,
+        run: Run,
+        feeds: list[Feed],
+        seed: int,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.run, self.feeds, self.clock = run, feeds, clock
+        self.random = random.Random(seed)
+
+    def call(self) -> tuple[float, float, int]:
+        """One inference on a random row of the pool: (seconds, cpu_seconds, preemptions)."""
+        feed = self.random.choice(self.feeds)
+        switches, cpu = preemptions(), time.process_time()
+        start = self.clock()
+        self.run(feed)
+        seconds = self.clock() - start
+        return seconds, time.process_time() - cpu, preemptions() - switches
+
+    def calls(self, count: int) -> dict[str, list[Any]]:
+        """`count` inferences, as columns."""
+        rows = [self.call() for _ in range(count)]
+        return columns(rows)
+
+
+def columns(rows: list[tuple[float, float, int]]) -> dict[str, list[Any]]:
+    """Rows of (seconds, cpu_seconds, preemptions) as named columns, rounded to nanoseconds."""
+    return {
+        "seconds": [round(row[0], 9) for row in rows],
+        "cpu_seconds": [round(row[1], 9) for row in rows],
+        "preemptions": [row[2] for row in rows],
+    }
+
+
+def warm_up(watch: Stopwatch, calls: int, seconds: float) -> dict[str, list[Any]]:
+    """Call until `calls` and `seconds` are reached and calls no longer get faster; give up at 1 s."""
+    rows: list[tuple[float, float, int]] = []
+    spent = 0.0
+    while spent < LONGEST_WARMUP or len(rows) < 2:
+        if len(rows) >= calls and spent >= seconds and settled([row[0] for row in rows]):
+            break
+        rows.append(watch.call())
+        spent += rows[-1][0]
+    return columns(rows)
+
+
+def settled(seconds: list[float]) -> bool:
+    """Whether the last third of the calls is no longer clearly faster than the third before it."""
+    third = max(1, len(seconds) // 3)
+    if len(seconds) < 2:
+        return False
+    before, after = np.median(seconds[-2 * third : -third]), np.median(seconds[-third:])
+    return bool(after >= before * (1 - SETTLED))
+
+
+def preemptions() -> int:
+    """How often the system took the CPU away from this process so far (all its threads)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw if resource else 0
+
+
+def peak_memory_bytes() -> int | None:
+    """The largest resident memory of this process so far."""
+    try:
+        with open("/proc/self/status") as status:
+            return 1024 * next(int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        pass  # another system: ask the C library
+    if resource is None:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak if sys.platform == "darwin" else peak * 1024)
+
+
+def load_onnxruntime(job: Job) -> Run:
+    """An onnxruntime session on the CPU (or the provider the options name) as a function of a feed."""
+    import onnxruntime
+
+    options: dict[str, Any] = job["options"]
+    if unknown := sorted(set(options) - set(OPTIONS)):
+        raise ValueError(f"got runtime option {unknown[0]!r}, expected one of {', '.join(OPTIONS)}")
+    session = onnxruntime.InferenceSession(
+        job["model"],
+        _session_options(onnxruntime, options, job["threads"]),
+        disabled_optimizers=options.get("disabled_optimizers") or None,
+        **({} if "ep" in options else {"providers": options.get("providers", ["CPUExecutionProvider"])}),
+    )
+    _check_provider(session, options)
+    return lambda feed: session.run(None, feed)
+
+
+def _session_options(onnxruntime: Any, options: dict[str, Any], threads: int) -> Any:
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = threads
+    settings.inter_op_num_threads = 1
+    settings.log_severity_level = 3
+    level = options.get("graph_optimization_level", "all")
+    name = "ORT_DISABLE_ALL" if level == "none" else f"ORT_ENABLE_{level.upper()}"
+    settings.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, name)
+    for key, value in options.get("config", {}).items():
+        settings.add_session_config_entry(key, str(value))
+    if library := options.get("custom_op_library"):
+        settings.register_custom_ops_library(str(library))
+    if provider := options.get("ep"):
+        _add_plugin_provider(onnxruntime, settings, provider)
+    return settings
+
+
+def _add_plugin_provider(onnxruntime: Any, settings: Any, provider: dict[str, Any]) -> None:
+    """A provider that comes as a library of its own: {"name", "library", "device", "options"}."""
+    onnxruntime.register_execution_provider_library(provider["name"], provider["library"])
+    kind = provider.get("device", "CPU")
+    devices = [
+        device
+        for device in onnxruntime.get_ep_devices()
+        if device.ep_name == provider["name"] and device.device.type.name == kind
+    ]
+    if not devices:
+        raise ValueError(f"{provider['name']} offers no {kind} device")
+    settings.add_provider_for_devices(devices[:1], provider.get("options", {}))
+
+
+def _check_provider(session: Any, options: dict[str, Any]) -> None:
+    """onnxruntime falls back silently to the CPU: what was asked for must really be there."""
+    wanted = [options["ep"]["name"]] if "ep" in options else options.get("providers", [])
+    for provider in wanted:
+        name = provider if isinstance(provider, str) else provider[0]
+        if name not in session.get_providers():
+            raise ValueError(f"got providers {session.get_providers()}, expected {name}: install its package")
+
+
+def serve(job: Job, commands: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Answer each command line with a dictionary; the first answer says that the runtime is imported."""
+    load: Callable[[Job], Run] = load_onnxruntime
+    if job.get("loader"):
+        load = runpy.run_path(job["loader"])["load"]
+    else:
+        import onnxruntime  # noqa: F401  (its import is paid before the clock of "load" starts)
+    yield {"pid": os.getpid()}
+    watch: Stopwatch | None = None
+    for line in commands:
+        command: dict[str, dict[str, Any]] = json.loads(line)
+        if "load" in command:
+            watch, answer = _load(job, load, command["load"]["cpus"])
+            yield answer
+        elif watch is None:
+            raise ValueError("nothing is loaded yet")
+        elif "warm" in command:
+            yield warm_up(watch, **command["warm"])
+        elif "turn" in command:
+            yield watch.calls(command["turn"]["settle"] + command["turn"]["timed"])
+        else:
+            yield {"peak_memory_bytes": peak_memory_bytes()}
+            return
+
+
+def _load(job: Job, load: Callable[[Job], Run], cpus: list[int]) -> tuple[Stopwatch, dict[str, Any]]:
+    if cpus and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cpus)
+    empty = peak_memory_bytes()
+    feeds = read_pool(job["inputs"], job.get("names"))
+    start = time.perf_counter()
+    run = load(job)
+    seconds = time.perf_counter() - start
+    watch = Stopwatch(run, feeds, job["seed"])
+    gc.collect()
+    gc.disable()
+    first = watch.calls(1)
+    return watch, {"load_seconds": round(seconds, 9), "memory_before_bytes": empty, "first": first}
+
+
+def read_pool(path: str, names: list[str] | None = None) -> list[Feed]:
+    """The rows of an .npz of arrays [pool, ...] by input name; only the inputs in `names` if given."""
+    with np.load(path, allow_pickle=False) as arrays:
+        pool = {
+            name: np.ascontiguousarray(arrays[name])
+            for name in arrays.files
+            if names is None or name in names
+        }
+    sizes = {name: len(array) for name, array in pool.items()}
+    if len(set(sizes.values())) != 1 or 0 in sizes.values():
+        raise ValueError(
+            f"got input pools of {sizes} rows, expected the same number (at least 1) for every input"
+        )
+    return [{name: array[row] for name, array in pool.items()} for row in range(next(iter(sizes.values())))]
+
+
+def main() -> None:
+    """Talk on a private copy of stdout: what a runtime prints goes to stderr."""
+    reply = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    try:
+        for answer in serve(json.loads(sys.argv[1]), sys.stdin):
+            reply.write(json.dumps({"ok": answer}) + "\n")
+    except Exception as error:  # noqa: BLE001  (whatever a runtime raises becomes one line for the parent to report)
+        lines = str(error).strip().splitlines() or [""]
+        reply.write(json.dumps({"error": f"{type(error).__name__}: {lines[0]}"}) + "\n")
+
+
+if __name__ == "__main__":
+    main()
