@@ -66,6 +66,7 @@ def export_onnx(
         folder = Path(temporary)
         with _evaluating(model), _lent_config(model, folder):
             _export(model, tokenizer, folder)
+        _restore_mask(folder / "model.onnx")
         exported = _with_name(folder / "model.onnx", path.name)
         report = _describe(exported, time.perf_counter() - start)
         for file in sorted(folder.glob(f"{path.name}*"), reverse=True):  # external data first, then the model
@@ -99,7 +100,7 @@ def parity(
         row = int(np.abs(got - expected).max(axis=1).argmax())
         raise TrimfitError(
             f"the ONNX file gives row {row} logits {_shown(got[row])}, expected PyTorch's "
-            f"{_shown(expected[row])} within {tolerance:.0e} (difference {largest:.1e}): report this model as a bug"
+            f"{_shown(expected[row])} within {tolerance:.0e} (difference {largest:.1e}): report a bug"
         )
     return ParityReport(max_abs_logit_difference=largest, rows=len(got))
 
@@ -164,8 +165,19 @@ def _export(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: 
         )
 
 
+def _restore_mask(path: Path) -> None:
+    """Keep `attention_mask` an input where no attention is left to read it: callers pass it to every model."""
+    model = onnx.load(path, load_external_data=False)
+    inputs = {entry.name: entry for entry in model.graph.input}
+    if "attention_mask" not in inputs:
+        mask = model.graph.input.add()
+        mask.CopyFrom(inputs["input_ids"])
+        mask.name = "attention_mask"
+        onnx.save(model, path)
+
+
 def _with_name(exported: Path, name: str) -> Path:
-    """Give an exported file its final name; the file names its external data, which is written anew."""
+    """Give an exported file its final name; external data, named inside, is written anew."""
     target = exported.with_name(name)
     if target == exported:
         return target

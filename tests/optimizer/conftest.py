@@ -31,7 +31,7 @@ NAMES = {
 MakeModel = Callable[..., PreTrainedModel]
 
 
-def _config(family: str) -> object:
+def _config(family: str, **settings: object) -> object:
     sizes = {"hidden_size": 16, "num_attention_heads": 4, "intermediate_size": 12, "num_hidden_layers": 3}
     names = NAMES.get(family, {})
     fields = {names.get(name, name): value for name, value in sizes.items()}
@@ -45,6 +45,7 @@ def _config(family: str) -> object:
         id2label=LABELS,
         label2id={name: index for index, name in LABELS.items()},
         **fields,
+        **settings,
     )
 
 
@@ -65,10 +66,11 @@ def family(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def make_classifier() -> MakeModel:
-    """make_classifier(family="bert", seed=0): a fresh tiny sequence classifier in evaluation mode."""
+    """make_classifier(family="bert", seed=0, **config fields): a tiny classifier in evaluation mode."""
 
-    def make(family: str = "bert", seed: int = 0) -> PreTrainedModel:
-        model = AutoModelForSequenceClassification.from_config(_config(family), attn_implementation="eager")
+    def make(family: str = "bert", seed: int = 0, **settings: object) -> PreTrainedModel:
+        config = _config(family, **settings)
+        model = AutoModelForSequenceClassification.from_config(config, attn_implementation="eager")
         return _randomised(model, seed)
 
     return make

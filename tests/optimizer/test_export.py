@@ -47,6 +47,15 @@ def test_removed_blocks_leave_nothing_in_the_graph(family, make_classifier, toke
     assert path.stat().st_size < whole.stat().st_size
 
 
+def test_a_model_without_any_attention_still_takes_a_mask(
+    family, make_classifier, tokenizer, batch, tmp_path
+):
+    model, _ = keep(make_classifier(family), [LayerPlan(heads=(), ffn=ALL)] * 3)
+    path, report = export_onnx(model, tokenizer, tmp_path / "model.onnx")
+    assert report.inputs[-1] == "attention_mask"
+    assert parity(model, session_of(path), [batch]).max_abs_logit_difference < 1e-5
+
+
 def test_the_file_appears_whole_and_alone(make_classifier, tokenizer, tmp_path):
     target = tmp_path / "out" / "student.onnx"
     target.parent.mkdir()

@@ -84,6 +84,24 @@ def test_a_cut_model_can_be_cut_again_and_its_origins_followed(family, make_clas
     assert torch.equal(model(**batch).logits, logits)
 
 
+def test_heads_that_transformers_pruned_stay_gone(make_classifier, batch):
+    model = make_classifier()
+    model.prune_heads({0: [1]})
+    model, _ = keep(model, [LayerPlan(heads=(0, 2), ffn=ALL), None, LayerPlan(heads=(0, 1, 2, 3), ffn=ALL)])
+    expected, _ = keep(
+        make_classifier(), [LayerPlan(heads=(0, 3), ffn=ALL), None, LayerPlan(heads=(0, 1, 2, 3), ffn=ALL)]
+    )
+    assert torch.equal(model(**batch).logits, expected(**batch).logits)
+    assert model.config.pruned_heads == {}
+
+
+def test_relative_positions_survive(plan, make_classifier, batch):
+    model = make_classifier(position_embedding_type="relative_key_query")
+    expected = masked_logits(model, plan, batch)
+    model, _ = keep(model, plan)
+    torch.testing.assert_close(model(**batch).logits, expected, atol=1e-6, rtol=0)
+
+
 def test_untouched_is_the_neutral_start_of_composition(make_classifier):
     _, report = keep(make_classifier(), PLANS["everything"])
     assert compose(SurgeryReport.untouched(report.before), report) == report
