@@ -166,7 +166,7 @@ def _export(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: 
 
 
 def _restore_mask(path: Path) -> None:
-    """Keep `attention_mask` an input where no attention is left to read it: callers pass it to every model."""
+    """Keep `attention_mask` an input where no attention is left to read it: callers always pass it."""
     model = onnx.load(path, load_external_data=False)
     inputs = {entry.name: entry for entry in model.graph.input}
     if "attention_mask" not in inputs:
