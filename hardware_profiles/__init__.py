@@ -1,0 +1,46 @@
+"""What a device is, and what each piece of a transformer costs on it."""
+
+from hardware_profiles.device import Device, local_device, resolve
+from hardware_profiles.latency_model import LatencyModel, Prediction
+from hardware_profiles.micro_graph import encoder_graph, random_inputs, unit_graph
+from hardware_profiles.profile import Anchor, LatencyProfile, OptionTrial, RuntimeRecord, UnitTiming
+from hardware_profiles.profile_cache import cache_folder, cached_profile, profile_path
+from hardware_profiles.profile_request import SPARSITIES, Effort, ProfileRequest
+from hardware_profiles.profile_table import profile_table
+from hardware_profiles.profiler import Progress, run_profile
+from hardware_profiles.runtimes import OnnxRuntimeCpu, Runtime, Session, get, runtimes
+from hardware_profiles.shape import EncoderShape, LayerWidths
+from hardware_profiles.unit import Unit
+
+__all__ = [
+    "SPARSITIES",
+    "Anchor",
+    "Device",
+    "Effort",
+    "EncoderShape",
+    "LatencyModel",
+    "LatencyProfile",
+    "LayerWidths",
+    "OnnxRuntimeCpu",
+    "OptionTrial",
+    "Prediction",
+    "ProfileRequest",
+    "Progress",
+    "Runtime",
+    "RuntimeRecord",
+    "Session",
+    "Unit",
+    "UnitTiming",
+    "cache_folder",
+    "cached_profile",
+    "encoder_graph",
+    "get",
+    "local_device",
+    "profile_path",
+    "profile_table",
+    "random_inputs",
+    "resolve",
+    "run_profile",
+    "runtimes",
+    "unit_graph",
+]

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 from pydantic import BaseModel, ConfigDict
 
+from benchmarks.environment import read_environment
 from benchmarks.errors import DeviceUnreachableError
 from hardware_profiles.isa import cpu_name, instruction_sets
 from hardware_profiles.runtimes import runtimes
@@ -53,7 +54,7 @@ class Device(BaseModel):
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     def difference(self, other: Device) -> str | None:
-        """Name the first identifying field in which two devices differ, with both values; None if none does."""
+        """Name the first identifying field that differs, with both values; None if none does."""
         for field in _IDENTITY:
             mine, theirs = getattr(self, field), getattr(other, field)
             if mine != theirs:
@@ -65,7 +66,9 @@ def resolve(name: str) -> Device:
     """Find a device by its name on the command line. Raises DeviceUnreachableError for all but "local"."""
     if name == "local":
         return local_device()
-    raise DeviceUnreachableError(f"got device {name!r}, expected local: only this machine can be reached so far")
+    raise DeviceUnreachableError(
+        f"got device {name!r}, expected local: only this machine can be reached so far"
+    )
 
 
 @lru_cache(maxsize=1)
@@ -75,7 +78,7 @@ def local_device() -> Device:
         name=cpu_name(),
         isa=instruction_sets(),
         cores=_usable_cores(),
-        cpu_limit=_cpu_limit(),
+        cpu_limit=read_environment().container_cpus,
         caches=_cache_sizes(),
         memory_bytes=psutil.virtual_memory().total,
         machine=platform.machine(),
@@ -98,36 +101,12 @@ def _usable_cores() -> int:
     return psutil.cpu_count(logical=False) or os.cpu_count() or 1
 
 
-def _cpu_limit() -> float | None:
-    """The container's CPU quota in cores (cgroup v2, then v1), None without one."""
-    for quota_file, period_file in (
-        ("/sys/fs/cgroup/cpu.max", None),
-        ("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"),
-    ):
-        try:
-            words = Path(quota_file).read_text().split()
-            words += Path(period_file).read_text().split() if period_file else []
-        except OSError:
-            continue
-        return _quota(words)
-    return None
-
-
-def _quota(words: list[str]) -> float | None:
-    """`["200000", "100000"]` is 2 cores; `["max", ..]` and `["-1", ..]` are no limit."""
-    if len(words) < 2 or words[0] in ("max", "-1") or int(words[1]) <= 0:
-        return None
-    return int(words[0]) / int(words[1])
-
-
 def _cache_sizes() -> dict[str, int]:
     """Data caches of one core in bytes, by level; empty where the system does not tell."""
     sizes: dict[str, int] = {}
     for index in sorted(_CACHES.glob("index*")):
         try:
-            kind, level, size = (
-                (index / field).read_text().strip() for field in ("type", "level", "size")
-            )
+            kind, level, size = ((index / field).read_text().strip() for field in ("type", "level", "size"))
         except OSError:
             continue
         if kind != "Instruction" and size.endswith("K"):

@@ -34,9 +34,9 @@ BATCH, SEQUENCE = "batch_size", "sequence_length"
 class EncoderGraph:
     """Grows an encoder block by block and saves it.
 
-    Inputs are `input_ids`, `attention_mask`, `token_type_ids` (int64 [batch, sequence]); the output is `logits`
-    (float32 [batch, 2]). Weights are random from `seed` and differ from block to block, so that caches behave
-    as in a trained model; a share `sparsity` of those in the blocks' linear layers is set to zero.
+    Inputs are `input_ids`, `attention_mask` and `token_type_ids` (int64 [batch, sequence]); the output is
+    `logits` (float32 [batch, 2]). Weights are random from `seed` and differ from block to block, so that
+    caches behave as in a trained model; a share `sparsity` of those in the blocks' linear layers is zero.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class EncoderGraph:
         return self
 
     def ffn(self, width: int) -> EncoderGraph:
-        """Append a feed-forward block of `width` neurons, its residual and LayerNormalization; 0: bias only."""
+        """Append an FFN of `width` neurons, its residual and its LayerNormalization; 0: bias only."""
         name, x = self._begin("ffn")
         y = self._activated(name, self._linear(f"{name}/up", x, self.hidden_size, width)) if width else ""
         self._hidden = self._output(f"{name}/output", y, x, width)
@@ -98,7 +98,10 @@ class EncoderGraph:
         ]
         graph = helper.make_graph(self._nodes, "encoder", inputs, outputs, list(self._tensors.values()))
         model = helper.make_model(
-            graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR_VERSION, producer_name="trimfit"
+            graph,
+            opset_imports=[helper.make_opsetid("", _OPSET)],
+            ir_version=_IR_VERSION,
+            producer_name="trimfit",
         )
         Path(path).write_bytes(model.SerializeToString())
         return Path(path)
@@ -123,7 +126,7 @@ class EncoderGraph:
         return self._node("Gather", f"embeddings/{name}", [table, ids])
 
     def _extended_mask(self) -> str:
-        """[batch, 1, sequence, sequence], 0 where a token may be attended to and float32's minimum elsewhere."""
+        """[batch, 1, sequence, sequence]: 0 where a token may be attended to, float32's minimum elsewhere."""
         rows = self._unsqueezed("mask/rows", self._extent("mask/rows", "attention_mask", 0))
         columns = self._unsqueezed("mask/columns", self._extent("mask/columns", "attention_mask", 1))
         queries = "embeddings/length/unsqueezed"
@@ -166,7 +169,9 @@ class EncoderGraph:
             "MatMul",
             f"{name}/scores",
             [
-                self._node("Mul", f"{name}/query/scaled", [q, self._node("Sqrt", f"{name}/sq", [root_scale])]),
+                self._node(
+                    "Mul", f"{name}/query/scaled", [q, self._node("Sqrt", f"{name}/sq", [root_scale])]
+                ),
                 self._node("Mul", f"{name}/key/scaled", [k, self._node("Sqrt", f"{name}/sk", [root_scale])]),
             ],
         )
@@ -179,7 +184,7 @@ class EncoderGraph:
         return self._node("Reshape", f"{name}/context/merged", [context, shape])
 
     def _scale(self, name: str, q: str) -> str:
-        """1 / sqrt(head size), read from the shape of the queries at run time, as torch's exporter writes it."""
+        """1 / sqrt(head size), read from the queries' shape at run time, as torch's exporter writes it."""
         size = self._node("Shape", f"{name}/size", [q])
         last = [self._ints("minus_one", [-1]), self._ints("end", [np.iinfo(np.int64).max])]
         size = self._node("Slice", f"{name}/size/last", [size, *last])
@@ -201,7 +206,7 @@ class EncoderGraph:
         return self._node("Mul", f"{name}/gelu", [y, self._float("half", 0.5)])
 
     def _output(self, name: str, y: str, residual: str, width: int) -> str:
-        """Linear layer back to the hidden size, residual, LayerNormalization; without `y` only the bias is left."""
+        """Linear layer to the hidden size, residual, LayerNormalization; without `y` only its bias."""
         if y:
             y = self._linear(f"{name}/dense", y, width, self.hidden_size)
             total = self._node("Add", f"{name}/residual", [y, residual])

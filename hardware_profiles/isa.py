@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import platform
-from functools import lru_cache
 from pathlib import Path
 
-import cpuinfo
+from benchmarks.environment import read_environment
 
 __all__ = ["cpu_name", "instruction_sets", "multiplies_int8_exactly"]
 
@@ -17,43 +15,32 @@ _NOTABLE = (
     "asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2", "sme",
 )  # fmt: skip
 _EXACT_INT8 = {"avx_vnni", "avx512_vnni", "amx_int8", "asimd"}
-_OTHER_NAMES = {"avxvnni": "avx_vnni", "avx512vnni": "avx512_vnni"}
+_OTHER_NAMES = {"avxvnni": "avx_vnni", "avx512vnni": "avx512_vnni"}  # as py-cpuinfo says elsewhere
+_MODEL_FIELDS = ("cpu family", "model", "stepping")
 
 
 def cpu_name() -> str:
     """E.g. "AMD EPYC (26/2/1)": virtual machines hide the exact name, family/model/stepping tell it apart."""
-    return _cpu()[0]
+    numbers = _model_numbers()
+    return read_environment().cpu + (f" ({'/'.join(numbers)})" if numbers else "")
 
 
 def instruction_sets() -> tuple[str, ...]:
     """The notable instruction sets of this CPU, in a fixed order."""
-    return tuple(flag for flag in _NOTABLE if flag in _cpu()[1])
+    found = {_OTHER_NAMES.get(flag, flag) for flag in read_environment().isa}
+    return tuple(flag for flag in _NOTABLE if flag in found)
 
 
 def multiplies_int8_exactly(isa: tuple[str, ...]) -> bool:
-    """Whether unsigned x signed 8-bit products are added up without saturating in 16 bits (x86 needs VNNI)."""
+    """Whether unsigned x signed 8-bit products add up without saturating in 16 bits (x86: VNNI)."""
     return bool(_EXACT_INT8.intersection(isa))
 
 
-@lru_cache(maxsize=1)
-def _cpu() -> tuple[str, frozenset[str]]:
-    """From Linux itself; from py-cpuinfo, which takes a second, elsewhere."""
-    facts = _proc_cpuinfo()
-    flags = facts.get("flags") or facts.get("Features") or ""
-    name = facts.get("model name")
-    if not (name and flags):
-        info = cpuinfo.get_cpu_info()
-        name = info.get("brand_raw") or platform.processor() or platform.machine()
-        flags = flags or " ".join(info.get("flags", ()))
-    numbers = [facts.get(key) for key in ("cpu family", "model", "stepping")]
-    family = f" ({'/'.join(number or '?' for number in numbers)})" if any(numbers) else ""
-    return name + family, frozenset(_OTHER_NAMES.get(flag, flag) for flag in flags.split())
-
-
-def _proc_cpuinfo() -> dict[str, str]:
+def _model_numbers() -> list[str]:
     try:
         first_processor = Path("/proc/cpuinfo").read_text().split("\n\n", 1)[0]
     except OSError:
-        return {}
+        return []
     pairs = (line.split(":", 1) for line in first_processor.splitlines() if ":" in line)
-    return {key.strip(): value.strip() for key, value in pairs}
+    facts = {key.strip(): value.strip() for key, value in pairs}
+    return [facts[field] for field in _MODEL_FIELDS if field in facts]

@@ -26,12 +26,16 @@ class Unit(BaseModel):
     kind: Kind
     hidden_size: int = Field(gt=0)
     head_size: int = Field(gt=0)
-    width: int = Field(0, ge=0)
+    width: int = Field(default=0, ge=0)
     activation: str = "gelu"
     pattern: Pattern = "dense"
-    sparsity: float = Field(0.0, ge=0, lt=1)
+    sparsity: float = Field(default=0.0, ge=0, lt=1)
 
     def __str__(self) -> str:
         """E.g. "attention of 12 heads, 90% zeros"."""
-        size = {"glue": "glue", "attention": f"attention of {self.width} heads", "ffn": f"FFN of {self.width}"}
+        size = {
+            "glue": "glue",
+            "attention": f"attention of {self.width} heads",
+            "ffn": f"FFN of {self.width}",
+        }
         return size[self.kind] + (f", {self.sparsity:.0%} zeros" if self.sparsity else "")

@@ -19,7 +19,7 @@ from hardware_profiles.runtimes.runtime import Session
 __all__ = ["OnnxRuntimeCpu"]
 
 _LEVELS = {
-    "disabled": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    "none": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
     "basic": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
     "extended": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
     "all": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
@@ -31,9 +31,9 @@ _SPINNING = "session.intra_op.allow_spinning"
 class OnnxRuntimeCpu:
     """The stock wheel's CPUExecutionProvider with its options.
 
-    `config` holds session configuration entries. `reduce_range` quantises weights to 7 bits, as x86
-    without VNNI needs, where 8-bit products saturate in 16 bits; None: as this machine needs. `quantize_embeddings` stores the embedding tables
-    in int8 too: a quarter of the bytes at no measured cost in latency.
+    `config` holds session configuration entries. `reduce_range` quantises weights to 7 bits, as x86 without
+    VNNI needs, where 8-bit products saturate in 16 bits; None: as this machine needs. `quantize_embeddings`
+    stores the embedding tables in int8 too: a quarter of the bytes at no measured cost in latency.
     """
 
     disabled_optimizers: tuple[str, ...] = ()
@@ -104,9 +104,11 @@ class OnnxRuntimeCpu:
                 disabled_optimizers=list(self.disabled_optimizers),
             )
         # onnxruntime raises its own classes, which it does not export
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise TrimfitError(f"got {path}, expected an ONNX model that onnxruntime loads: {reason}") from error
+            raise TrimfitError(
+                f"got {path}, expected an ONNX model that onnxruntime loads: {reason}"
+            ) from error
         return session
 
     def prepare(self, fp32_model: Path, precision: str, target: Path) -> Path:
@@ -132,20 +134,25 @@ class OnnxRuntimeCpu:
         return Path(target)
 
     def _reduces_range(self) -> bool:
-        return not multiplies_int8_exactly(instruction_sets()) if self.reduce_range is None else self.reduce_range
+        return (
+            not multiplies_int8_exactly(instruction_sets())
+            if self.reduce_range is None
+            else self.reduce_range
+        )
 
     def _level(self) -> Any:
         try:
             return _LEVELS[self.graph_optimization_level]
         except KeyError:
             raise TrimfitError(
-                f"got graph_optimization_level {self.graph_optimization_level!r}, expected one of {', '.join(_LEVELS)}"
+                f"got graph_optimization_level {self.graph_optimization_level!r},"
+                f" expected one of {', '.join(_LEVELS)}"
             ) from None
 
 
 @contextmanager
 def _without_advice() -> Iterator[None]:
-    """Keep the quantiser from logging its advice to pre-process; at this opset pre-processing changes nothing."""
+    """Silence the quantiser's advice to pre-process: it changes nothing for these graphs."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

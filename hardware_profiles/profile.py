@@ -1,0 +1,220 @@
+"""LatencyProfile: what the pieces of a transformer take on one device with one runtime."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from benchmarks.errors import TrimfitError
+from benchmarks.workload import Workload
+from hardware_profiles import runtimes
+from hardware_profiles.device import Device
+from hardware_profiles.runtimes import Runtime
+from hardware_profiles.shape import EncoderShape, HasShape
+from hardware_profiles.unit import Pattern, Unit
+
+__all__ = ["FORMAT", "Anchor", "LatencyProfile", "OptionTrial", "RuntimeRecord", "UnitTiming"]
+
+FORMAT = 1
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class RuntimeRecord(_Record):
+    """What executed the graphs: its name, version and the options that won on this device."""
+
+    name: str
+    version: str
+    options: dict[str, Any] = {}
+
+    @classmethod
+    def of(cls, runtime: Runtime) -> RuntimeRecord:
+        """Describe a runtime."""
+        return cls(name=runtime.name, version=runtime.version, options=runtime.options())
+
+
+class UnitTiming(_Record):
+    """One graph timed: the glue and `repeat` copies of a unit.
+
+    `seconds` is the median of `n` calls of the whole graph and `iqr` their interquartile range;
+    `glue_seconds` and `reference_seconds` are the medians of the glue alone and of the reference encoder,
+    timed in turns with it: neither a slower minute of the machine nor the cost of a call ends in the unit.
+    """
+
+    unit: Unit
+    workload: Workload
+    precision: str
+    repeat: int = Field(ge=1)
+    seconds: float = Field(gt=0)
+    iqr: float = Field(ge=0)
+    n: int = Field(ge=1)
+    glue_seconds: float = Field(default=0.0, ge=0)
+    reference_seconds: float | None = None
+
+    @property
+    def unit_seconds(self) -> float:
+        """Seconds of one copy of the unit; of the glue itself for the glue."""
+        if self.unit.kind == "glue":
+            return self.seconds
+        return max(0.0, (self.seconds - self.glue_seconds) / self.repeat)
+
+
+class Anchor(_Record):
+    """A whole model timed on the device: "built" by the profiler, or a "model" that was exported."""
+
+    name: str
+    shape: EncoderShape
+    workload: Workload
+    precision: str
+    seconds: float = Field(gt=0)
+    iqr: float = Field(default=0.0, ge=0)
+    n: int = Field(default=1, ge=1)
+    activation: str = "gelu"
+    pattern: Pattern = "dense"
+    sparsity: float = Field(default=0.0, ge=0, lt=1)
+    source: Literal["built", "model"] = "model"
+    reference_seconds: float | None = None
+
+    @classmethod
+    def of(cls, name: str, shape: HasShape, workload: Workload, precision: str, seconds: float) -> Anchor:
+        """A dense model of any `shape` that took `seconds` (the median) on the device."""
+        copied = EncoderShape.of(shape)
+        return cls(name=name, shape=copied, workload=workload, precision=precision, seconds=seconds)
+
+
+class OptionTrial(_Record):
+    """One option set of the runtime, timed on a whole encoder."""
+
+    name: str
+    options: dict[str, Any]
+    precision: str
+    workload: Workload
+    seconds: float = Field(gt=0)
+
+
+class LatencyProfile(_Record):
+    """Units and whole models measured on one device with one runtime. A value: adding gives a new one."""
+
+    format: Literal[1] = 1
+    device: Device
+    runtime_record: RuntimeRecord = Field(alias="runtime")
+    entries: tuple[UnitTiming, ...] = ()
+    anchors: tuple[Anchor, ...] = ()
+    trials: tuple[OptionTrial, ...] = ()
+
+    @property
+    def runtime(self) -> Runtime:
+        """The runtime with the options that were measured: the one to deploy with."""
+        return runtimes.get(self.runtime_record.name).with_options(self.runtime_record.options)
+
+    def find(self, unit: Unit, workload: Workload, precision: str) -> UnitTiming | None:
+        """The timing of a unit, None if it was not measured."""
+        for entry in self.entries:
+            if entry.unit == unit and entry.workload == workload and entry.precision == precision:
+                return entry
+        return None
+
+    def with_entries(self, entries: Iterable[UnitTiming]) -> LatencyProfile:
+        """Add timings; one of the same unit, workload and precision is replaced."""
+        table = {_entry_key(entry): entry for entry in (*self.entries, *entries)}
+        return self.model_copy(update={"entries": tuple(table.values())})
+
+    def with_anchor(self, *anchors: Anchor) -> LatencyProfile:
+        """Add whole models; one of the same name, shape, workload, precision and pattern is replaced."""
+        table = {_anchor_key(anchor): anchor for anchor in (*self.anchors, *anchors)}
+        return self.model_copy(update={"anchors": tuple(table.values())})
+
+    def with_options(self, runtime: Runtime, trials: Iterable[OptionTrial]) -> LatencyProfile:
+        """Set the runtime's options and the trials that chose them."""
+        record = RuntimeRecord.of(runtime)
+        return self.model_copy(update={"runtime_record": record, "trials": (*self.trials, *trials)})
+
+    def merge(self, other: LatencyProfile) -> LatencyProfile:
+        """Both profiles' measurements; `other` wins where both have one.
+
+        Raises TrimfitError when they are of different devices or runtimes.
+        """
+        difference = self.device.difference(other.device) or _difference(
+            self.runtime_record, other.runtime_record
+        )
+        if difference:
+            raise TrimfitError(
+                f"got profiles with {difference}, expected one device and runtime: keep them apart"
+            )
+        return self.with_entries(other.entries).with_anchor(*other.anchors)
+
+    def check(self, device: Device, runtime: Runtime) -> None:
+        """Raise TrimfitError naming what differs unless the profile was made on this device and version."""
+        difference = self.device.difference(device)
+        mine, asked = self.runtime_record, RuntimeRecord.of(runtime)
+        if not difference and (mine.name, mine.version) != (asked.name, asked.version):
+            difference = f"{mine.name} {mine.version} against {asked.name} {asked.version}"
+        if difference:
+            raise TrimfitError(
+                f"got a profile of {self.device.name} with {difference}, expected one of this device:"
+                " measure it with `trimfit profile`"
+            )
+
+    def save(self, path: Path) -> Path:
+        """Write JSON, whole or not at all."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = self.model_dump_json(by_alias=True, indent=1)
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", dir=path.parent, prefix=path.name, suffix=".part", delete=False
+        ) as file:
+            file.write(text)
+        os.replace(file.name, path)
+        return path
+
+    @classmethod
+    def load(cls, path: Path) -> LatencyProfile:
+        """Read JSON. Raises TrimfitError naming the broken field."""
+        try:
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            found = content.get("format") if isinstance(content, dict) else None
+            if found != FORMAT:
+                raise TrimfitError(
+                    f"got {path} of format {found!r}, expected a latency profile of format {FORMAT}"
+                )
+            return cls.model_validate(content)
+        except OSError as error:
+            raise TrimfitError(f"got {path}, expected a latency profile: {error.strerror}") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"])
+            raise TrimfitError(f"got {path} with a broken field {field}: {first['msg']}") from error
+        except ValueError as error:
+            raise TrimfitError(f"got {path}, expected a latency profile in JSON: {error}") from error
+
+
+def _entry_key(entry: UnitTiming) -> tuple[Unit, Workload, str]:
+    return entry.unit, entry.workload, entry.precision
+
+
+def _anchor_key(anchor: Anchor) -> tuple[object, ...]:
+    return (
+        anchor.name,
+        anchor.shape,
+        anchor.workload,
+        anchor.precision,
+        anchor.activation,
+        anchor.pattern,
+        anchor.sparsity,
+    )
+
+
+def _difference(mine: RuntimeRecord, other: RuntimeRecord) -> str | None:
+    for field in ("name", "version", "options"):
+        a, b = getattr(mine, field), getattr(other, field)
+        if a != b:
+            return f"runtime {field} {a} against {b}"
+    return None

@@ -1,0 +1,73 @@
+"""ProfileRequest: what a profile is asked to know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from benchmarks.workload import Workload
+from hardware_profiles.shape import EncoderShape
+from hardware_profiles.unit import Kind, Unit
+from hardware_profiles.widths import anchor_shapes, ffn_widths, head_widths
+
+__all__ = ["SPARSITIES", "Effort", "ProfileRequest"]
+
+Effort = Literal["fast", "default", "thorough"]
+
+SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95)
+_REFERENCE_DEPTH = 4  # the reference is timed in every group: deep enough to be steady, not deeper
+
+
+@dataclass(frozen=True)
+class ProfileRequest:
+    """What is to be known: one hidden size at one workload, for models up to these widths and this depth."""
+
+    hidden_size: int
+    head_size: int
+    max_heads: int
+    max_ffn: int
+    depth: int
+    workload: Workload = field(default_factory=lambda: Workload())
+    precisions: tuple[str, ...] = ("fp32", "int8")
+    sparsities: tuple[float, ...] = SPARSITIES
+    activation: str = "gelu"
+    budget: Effort = "default"
+
+    def unit(self, kind: Kind, width: int = 0, sparsity: float = 0.0) -> Unit:
+        """A unit of this request's sizes."""
+        return Unit(
+            kind=kind,
+            hidden_size=self.hidden_size,
+            head_size=self.head_size,
+            width=width,
+            activation=self.activation,
+            pattern="unstructured" if sparsity else "dense",
+            sparsity=sparsity,
+        )
+
+    @property
+    def groups(self) -> dict[Kind, tuple[Unit, ...]]:
+        """Units to be timed in turns: every width, and the widest with zeros."""
+        widths: dict[Kind, tuple[int, ...]] = {
+            "attention": head_widths(self.max_heads),
+            "ffn": ffn_widths(self.max_ffn),
+        }
+        return {
+            kind: (
+                *(self.unit(kind, width) for width in widths[kind]),
+                *(self.unit(kind, widths[kind][-1], sparsity) for sparsity in self.sparsities),
+            )
+            for kind in widths
+        }
+
+    @property
+    def anchors(self) -> dict[str, EncoderShape]:
+        """Whole models to be timed."""
+        heads, ffn = head_widths(self.max_heads), ffn_widths(self.max_ffn)
+        return anchor_shapes(self.hidden_size, self.head_size, heads, ffn, self.depth)
+
+    @property
+    def reference(self) -> EncoderShape:
+        """The encoder that is timed with every group, as a clock."""
+        depth = min(self.depth, _REFERENCE_DEPTH)
+        return EncoderShape.uniform(self.hidden_size, self.head_size, depth, self.max_heads, self.max_ffn)

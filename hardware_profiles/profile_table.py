@@ -1,0 +1,100 @@
+"""A profile as tables on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from benchmarks.workload import Workload
+from hardware_profiles.latency_model import LatencyModel
+from hardware_profiles.profile import LatencyProfile
+from hardware_profiles.unit import Kind
+
+__all__ = ["profile_table"]
+
+_BLOCKS: tuple[tuple[Kind, str], ...] = (("attention", "attention, heads"), ("ffn", "FFN, neurons"))
+
+
+def profile_table(profile: LatencyProfile, workload: Workload | None = None) -> RenderableType:
+    """Milliseconds of each block by width and precision, what zeros bring, and the options that won.
+
+    `workload` limits it to one; None shows all that were measured.
+    """
+    model = LatencyModel().fit(profile)
+    record = profile.runtime_record
+    lines: list[RenderableType] = [
+        f"{profile.device.name}, {record.name} {record.version}, {_options(record.options)}"
+    ]
+    cases = dict.fromkeys((entry.workload, entry.unit.hidden_size) for entry in profile.entries)
+    for measured, hidden_size in cases:
+        if workload in (None, measured):
+            lines += _tables(profile, model, measured, hidden_size)
+    return Group(*lines)
+
+
+def _options(options: dict[str, object]) -> str:
+    """E.g. "disabled_optimizers SkipLayerNormFusion"."""
+    shown = (
+        f"{key} {', '.join(value) if isinstance(value, list) else value}" for key, value in options.items()
+    )
+    return "; ".join(shown) or "stock options"
+
+
+def _tables(
+    profile: LatencyProfile, model: LatencyModel, workload: Workload, hidden_size: int
+) -> Iterator[RenderableType]:
+    precisions = tuple(
+        dict.fromkeys(
+            entry.precision
+            for entry in profile.entries
+            if (entry.workload, entry.unit.hidden_size) == (workload, hidden_size)
+        )
+    )
+    glue = ", ".join(
+        f"{model.overhead_ms(workload, precision, hidden_size=hidden_size):.3f} ({precision})"
+        for precision in precisions
+    )
+    yield f"\nhidden size {hidden_size}, {workload}; once per call: {glue} ms"
+    for kind, label in _BLOCKS:
+        yield _widths_table(model, workload, hidden_size, precisions, kind, label)
+    yield _zeros_table(profile, model, workload, hidden_size, precisions)
+
+
+def _widths_table(
+    model: LatencyModel,
+    workload: Workload,
+    hidden_size: int,
+    precisions: tuple[str, ...],
+    kind: Kind,
+    label: str,
+) -> Table:
+    table = Table(label, *(f"{precision}, ms" for precision in precisions), title=f"one {kind} block")
+    for width in model.widths(kind, workload, precisions[0], hidden_size=hidden_size):
+        milliseconds = (
+            model.unit_ms(kind, width, workload, precision, hidden_size=hidden_size)
+            for precision in precisions
+        )
+        table.add_row(str(width), *(f"{value:.3f}" for value in milliseconds))
+    return table
+
+
+def _zeros_table(
+    profile: LatencyProfile,
+    model: LatencyModel,
+    workload: Workload,
+    hidden_size: int,
+    precisions: tuple[str, ...],
+) -> Table:
+    sparsities = sorted(
+        {e.unit.sparsity for e in profile.entries if e.unit.sparsity and e.workload == workload}
+    )
+    table = Table("unstructured zeros", *precisions, title="speed-up that zeros bring, measured")
+    for sparsity in sparsities:
+        gains = (
+            model.zeros_speedup(workload, precision, sparsity, hidden_size=hidden_size)
+            for precision in precisions
+        )
+        table.add_row(f"{sparsity:.0%}", *(f"{gain:.2f}x" for gain in gains))
+    return table

@@ -1,0 +1,114 @@
+"""Profiler: measures what a profile lacks, and keeps it as it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.errors import TrimfitError
+from hardware_profiles.bench import Bench
+from hardware_profiles.device import Device
+from hardware_profiles.profile import LatencyProfile, OptionTrial
+from hardware_profiles.profile_cache import cache_folder, cached_profile, profile_path
+from hardware_profiles.profile_request import ProfileRequest
+from hardware_profiles.runtimes import Runtime
+
+__all__ = ["Progress", "run_profile"]
+
+Progress = Callable[[str, float], None]
+
+_MUST_WIN_BY = 0.01  # an option set replaces the stock one only if it is faster by more than this
+
+
+def run_profile(
+    device: Device,
+    runtime: Runtime,
+    request: ProfileRequest,
+    *,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+    seed: int = 0,
+) -> LatencyProfile:
+    """Measure what the cached profile of this device and runtime lacks for a request, and return all of it.
+
+    A stock `runtime` gets the options that are fastest on the device (`profile.runtime`); one with options of
+    its own keeps them. `cache` is a folder (None: `cache_folder()`); the profile is saved there after every
+    group, so that an interrupted run goes on. `progress` is called with a label and the share done.
+    Raises TrimfitError for a precision that the runtime lacks.
+    """
+    unknown = [precision for precision in request.precisions if precision not in runtime.precisions]
+    if unknown:
+        raise TrimfitError(
+            f"got precision {unknown[0]!r} for {runtime.name},"
+            f" expected one of {', '.join(runtime.precisions)}"
+        )
+    path = profile_path(cache or cache_folder(), device, runtime)
+    profile = cached_profile(path, device, runtime)
+    for grown in _stages(profile, runtime, request, progress or _silent, seed):
+        profile = grown
+        profile.save(path)
+    return profile
+
+
+def _silent(label: str, share: float) -> None:
+    """Report to nobody."""
+
+
+def _stages(
+    profile: LatencyProfile, runtime: Runtime, request: ProfileRequest, progress: Progress, seed: int
+) -> Iterator[LatencyProfile]:
+    """The profile after each group that was measured; groups that are known are skipped."""
+    tasks = [
+        (precision, group) for precision in request.precisions for group in (*request.groups.values(), None)
+    ]
+    share = 1 / (len(tasks) + 1)
+    if not profile.trials and not runtime.options():
+        progress("choosing the runtime's options", 0.0)
+        profile = _with_best_options(profile, runtime, request, seed)
+        yield profile
+    for index, (precision, group) in enumerate(tasks):
+        bench = Bench(profile.runtime, request, precision, seed)
+
+        def report(name: str, part: float, start: float = (index + 1) * share) -> None:
+            progress(name, start + part * share)
+
+        if group is None:
+            profile = profile.with_anchor(*bench.anchors(profile, report))
+        else:
+            profile = profile.with_entries(bench.units(group, profile, report))
+        yield profile
+    progress("profile complete", 1.0)
+
+
+def _with_best_options(
+    profile: LatencyProfile, runtime: Runtime, request: ProfileRequest, seed: int
+) -> LatencyProfile:
+    """Time the reference encoder under every option set; the best over all precisions is kept."""
+    alternatives = runtime.alternatives(request.workload.threads)
+    trials = []
+    for precision in request.precisions:
+        bench = Bench(runtime, request, precision, seed)
+        trials += [
+            OptionTrial(
+                name=name,
+                options=alternatives[name].options(),
+                precision=precision,
+                workload=request.workload,
+                seconds=timing.seconds,
+            )
+            for name, timing in bench.options(alternatives).items()
+        ]
+    return profile.with_options(alternatives[_best(trials)], trials)
+
+
+def _best(trials: list[OptionTrial]) -> str:
+    """The name of the lowest geometric mean over precisions; the first unless it is clearly beaten."""
+    names = list(dict.fromkeys(trial.name for trial in trials))
+    scores = {
+        name: float(np.mean([np.log(trial.seconds) for trial in trials if trial.name == name]))
+        for name in names
+    }
+    best = min(names, key=scores.__getitem__)
+    return best if scores[best] < scores[names[0]] - _MUST_WIN_BY else names[0]

@@ -1,0 +1,71 @@
+"""Which widths and which whole models a profile measures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from hardware_profiles.shape import EncoderShape, LayerWidths
+
+__all__ = ["anchor_shapes", "ffn_widths", "head_widths"]
+
+# kernels work on 16 floats or 64 bytes at a time: the staircase has its steps at such multiples
+_FFN_SHARES = [n / 48 for n in (1, 2, 3, 4, 6, 8, 12, 16, 20, 24, 32, 40)]  # denser where blocks are small
+_FINE, _MEDIUM, _COARSE = 32, 64, 128
+_MOST_HEADS = 16
+
+
+def head_widths(most: int) -> tuple[int, ...]:
+    """0 to `most` heads; about 16 of them where there are more."""
+    if most <= _MOST_HEADS:
+        return tuple(range(most + 1))
+    return (0, *sorted({round(x) for x in np.linspace(1, most, _MOST_HEADS)}))
+
+
+def ffn_widths(most: int) -> tuple[int, ...]:
+    """0, `most`, and round multiples between them, denser where they are small."""
+    rounded = {_rounded(share * most) for share in _FFN_SHARES}
+    return tuple(sorted({0, most, *(width for width in rounded if width < most)}))
+
+
+def _rounded(width: float) -> int:
+    """To 32 neurons below 256, to 64 below 1024, to 128 above."""
+    multiple = _FINE if width < 8 * _FINE else _MEDIUM if width < 8 * _COARSE else _COARSE
+    return multiple * max(1, round(width / multiple))
+
+
+def anchor_shapes(
+    hidden_size: int, head_size: int, heads: Sequence[int], ffn: Sequence[int], depth: int, seed: int = 0
+) -> dict[str, EncoderShape]:
+    """Whole models that span what may be built: full, shallower, narrower, uneven, a single layer.
+
+    `heads` and `ffn` are the measured widths, 0 first.
+    """
+
+    def uniform(layers: int, share: float) -> EncoderShape:
+        return EncoderShape.uniform(hidden_size, head_size, layers, _at(heads, share), _at(ffn, share))
+
+    half = max(1, depth // 2)
+    return {
+        "full": uniform(depth, 1.0),
+        "half the depth": uniform(half, 1.0),
+        "half the width": uniform(depth, 0.5),
+        "half the depth, a quarter of the width": uniform(half, 0.25),
+        "one narrow layer": uniform(1, 0.4),
+        "uneven": EncoderShape(
+            hidden_size=hidden_size, head_size=head_size, layers=_uneven(heads, ffn, depth, seed)
+        ),
+    }
+
+
+def _at(widths: Sequence[int], share: float) -> int:
+    """The measured width, 0 apart, that is closest to a share of the largest."""
+    return min(widths[1:], key=lambda width: abs(width - share * widths[-1]))
+
+
+def _uneven(heads: Sequence[int], ffn: Sequence[int], depth: int, seed: int) -> tuple[LayerWidths, ...]:
+    random = np.random.default_rng(seed)
+    return tuple(
+        LayerWidths(heads=int(random.choice(heads)), ffn=int(random.choice(ffn))) for _ in range(depth)
+    )
