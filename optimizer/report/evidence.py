@@ -92,6 +92,7 @@ def _read_contestants(folder: Path) -> tuple[Contestant, ...]:
 
 
 def _role(stem: str) -> str:
+    stem = stem.replace(" ", "-")
     if stem.startswith("student"):
         return "student"
     return "teacher" if stem in ("teacher", "teacher-fp32") else "baseline"

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from optimizer.decision_record import ScoredPoint
 from optimizer.report import axes, svg
-from optimizer.report.labels import place
+from optimizer.report.labels import Box, Label, place
 from optimizer.report.scale import Scale, linear, logarithmic
 from optimizer.report.wording import milliseconds, percent
 
@@ -35,17 +35,19 @@ def frontier(
     shown = sorted((point for point in points if point.ms > 0), key=_importance)
     if not shown:
         return Markup("")
-    latencies = [point.ms for point in shown] + ([target_ms] if target_ms else [])
+    aimed_at = target_ms or 0.0
+    latencies = [point.ms for point in shown] + ([aimed_at] if aimed_at > 0 else [])
     x = logarithmic(latencies, _LEFT, width - _RIGHT)
     y = linear((point.dev for point in shown), height - _BOTTOM, _TOP, margin=0.1, least=_LEAST_RANGE)
+    aim = _target_label(aimed_at, x, y) if aimed_at > 0 else None
     return svg.drawing(
         width, height, f"{metric} on dev against latency of {len(shown)} models",
         axes.vertical(y, _LEFT, width - _RIGHT, f"{metric} on dev", lambda value: f"{100 * value:g} %"),
         axes.horizontal(x, height - _BOTTOM, "latency, ms (logarithmic): left is faster", "{:g}".format),
-        _target(target_ms, x, y, width) if target_ms else None,
+        _target(aimed_at, aim, x, y) if aim else None,
         _way_down(shown, x, y),
         *(_mark(point, x, y) for point in reversed(shown)),
-        *_labels(shown, x, y, width, height - _BOTTOM),
+        *_labels(shown, x, y, width, height - _BOTTOM, [aim.box] if aim else []),
         _legend(height - 12, width),
     )  # fmt: skip
 
@@ -54,14 +56,16 @@ def _importance(point: ScoredPoint) -> int:
     return _IMPORTANCE.index(point.kind) if point.kind in _IMPORTANCE else len(_IMPORTANCE)
 
 
-def _target(target_ms: float, x: Scale, y: Scale, width: int) -> Markup:
+def _target_label(target_ms: float, x: Scale, y: Scale) -> Label:
+    at, near_right_end = x(target_ms), x(target_ms) > x.start + 0.7 * (x.end - x.start)
+    words = f"aimed at {milliseconds(target_ms)}"
+    return Label(words, at + (-6 if near_right_end else 6), y.end, "end" if near_right_end else "start")
+
+
+def _target(target_ms: float, label: Label, x: Scale, y: Scale) -> Markup:
     at, top, bottom = x(target_ms), y.end - 8, y.start
     zone = svg.rect(x.start, top, at - x.start, bottom - top, "target-zone")
-    near_right_end = at > width * 0.72
-    words = svg.text(
-        at + (-6 if near_right_end else 6), top + 8, f"target {milliseconds(target_ms)}", "target-name",
-        "end" if near_right_end else "start",
-    )  # fmt: skip
+    words = svg.text(label.x, label.y, label.words, "target-name", label.anchor)
     return svg.group([zone, svg.line(at, top, at, bottom, "target-line"), words])
 
 
@@ -77,10 +81,12 @@ def _mark(point: ScoredPoint, x: Scale, y: Scale) -> Markup:
     return svg.circle(x(point.ms), y(point.dev), radius, f"point {_css(point.kind)}{hollow}", story)
 
 
-def _labels(points: Sequence[ScoredPoint], x: Scale, y: Scale, width: int, bottom: int) -> list[Markup]:
+def _labels(
+    points: Sequence[ScoredPoint], x: Scale, y: Scale, width: int, bottom: int, blocked: Sequence[Box]
+) -> list[Markup]:
     places = [(x(point.ms), y(point.dev)) for point in points]
     words = [point.name if point.kind in _LABELLED else None for point in points]
-    found = place(places, words, width, bottom)
+    found = place(places, words, width, bottom, blocked)
     return [
         svg.text(label.x, label.y, label.words, f"label {_css(point.kind)}-name", label.anchor)
         for point, label in zip(points, found, strict=True)

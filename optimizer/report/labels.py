@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Label", "place"]
+__all__ = ["Box", "Label", "place"]
+
+Box = tuple[float, float, float, float]
 
 _LETTER = 6.3  # mean width of a letter of the figures' 12 px type, in px
 _HEIGHT = 15.0
@@ -22,7 +24,7 @@ class Label:
     anchor: str
 
     @property
-    def box(self) -> tuple[float, float, float, float]:
+    def box(self) -> Box:
         """Left, top, right, bottom."""
         width = len(self.words) * _LETTER
         left = {"start": self.x, "middle": self.x - width / 2, "end": self.x - width}[self.anchor]
@@ -30,13 +32,18 @@ class Label:
 
 
 def place(
-    points: Sequence[tuple[float, float]], words: Sequence[str | None], width: float, height: float
+    points: Sequence[tuple[float, float]],
+    words: Sequence[str | None],
+    width: float,
+    height: float,
+    blocked: Sequence[Box] = (),
 ) -> list[Label | None]:
     """A label for each point in the order given, the most important first; None where no side is free.
 
-    `width` and `height` bound the drawing in pixels. A point whose words are None only keeps others away.
+    `width` and `height` bound the drawing in pixels. A point whose words are None only keeps others away,
+    and so do the `blocked` boxes (left, top, right, bottom).
     """
-    taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in points]
+    taken = [*blocked, *((x - 6, y - 6, x + 6, y + 6) for x, y in points)]
     placed: list[Label | None] = []
     for (x, y), name in zip(points, words, strict=True):
         found = None if name is None else _first_free(x, y, name, taken, width, height)
@@ -50,7 +57,7 @@ def _first_free(
     x: float,
     y: float,
     words: str,
-    taken: Sequence[tuple[float, float, float, float]],
+    taken: Sequence[Box],
     width: float,
     height: float,
 ) -> Label | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ _FILTERS = {
     "percent": wording.percent,
     "points": wording.points,
     "scientific": wording.scientific,
+    "nats": lambda value: f"{value:+.2f}" if math.isfinite(value) else "\N{EN DASH}",
     "thousands": wording.thousands,
     "pretty": lambda value: json.dumps(value, indent=2, ensure_ascii=False),
 }
@@ -67,7 +69,11 @@ def _context(evidence: Evidence) -> dict[str, Any]:
         **_figures(manifest, decision),
         "panels": [_panel(contestant) for contestant in evidence.contestants],
         "candidates": sorted(decision.candidates, key=_standing),
-        "refusals": [candidate for candidate in decision.candidates if candidate.refused],
+        "refusals": [
+            {"name": each.name, "reason": each.refused.removeprefix(f"{each.name}: ")}
+            for each in decision.candidates
+            if each.refused
+        ],
         "kept_words": _kept_words(manifest),
         "most": _most(decision),
         "software": _software(evidence),
@@ -107,7 +113,7 @@ def _hero(evidence: Evidence) -> dict[str, Any]:
         "hero": _big_number(manifest.speedup),
         "dense": _big_number(dense) if dense.versus != manifest.speedup.versus else None,
         "bars": bars,
-        "goal": round(100 * evidence.decision.target_ms / longest, 2),
+        "goal": round(100 * max(evidence.decision.target_ms, 0) / longest, 2),
         "part": {"name": part, "teacher": teacher, "student": student},
     }
 

@@ -12,7 +12,8 @@ from optimizer.report.scale import Scale
 __all__ = ["FENCE", "fence", "samples"]
 
 FENCE = 3.0  # interquartile ranges above the upper quartile: what Tukey called far out
-_LEFT, _TOP, _BOTTOM, _HISTOGRAM = 46, 30, 30, 74
+_LEFT, _TOP, _BOTTOM, _HISTOGRAM, _GUTTER = 46, 30, 30, 62, 46
+_LABEL_GAP = 12.0
 _MOST_DOTS = 2000
 _BINS = 28
 
@@ -35,19 +36,18 @@ def samples(
     upper edge. Above 2000 calls only every k-th is drawn. `role` is "student", "teacher" or "baseline".
     """
     y = _latency_scale(ms, median, p90, height)
-    right = width - _HISTOGRAM
+    right = width - _HISTOGRAM - _GUTTER
     xs = np.linspace(_LEFT + 4, right - 4, len(ms))
     return svg.drawing(
         width, height, f"{len(ms)} latencies around a median of {median:.3g} ms",
-        axes.vertical(y, _LEFT, width, "ms", "{:.4g}".format, 4),
+        axes.vertical(y, _LEFT, width - _GUTTER, "ms", "{:.4g}".format, 4),
         _launches(xs, launches, y),
         _trace(xs[~counted], ms[~counted], y, "interrupted"),
         _trace(xs[counted], ms[counted], y, f"{role}-sample"),
-        _histogram(ms[counted], y, right + 6, width, role),
-        _level(median, y, width, "median", 11),
-        _level(p90, y, width, "p90", -4) if p90 is not None else None,
+        _histogram(ms[counted], y, right + 6, width - _GUTTER, role),
+        _levels(median, p90, y, width - _GUTTER),
         svg.text(_LEFT, height - 8, f"{len(ms)} calls in the order made \N{RIGHTWARDS ARROW}", "tick"),
-        svg.text(width, height - 8, "how many", "tick", "end"),
+        svg.text(width - _GUTTER, height - 8, "how many", "tick", "end"),
     )  # fmt: skip
 
 
@@ -89,6 +89,12 @@ def _histogram(ms: NDArray[np.float64], y: Scale, left: float, right: float, rol
     return svg.group(bars)
 
 
-def _level(value: float, y: Scale, right: float, name: str, drop: float) -> Markup:
-    words = svg.text(right, y(value) + drop, f"{name} {value:#.3g}", "level-name", "end")
+def _levels(median: float, p90: float | None, y: Scale, right: float) -> Markup:
+    apart = 0.0 if p90 is None else max(_LABEL_GAP - (y(median) - y(p90)), 0.0) / 2
+    tail = None if p90 is None else _level(p90, y, right, "p90", -apart)
+    return svg.group([_level(median, y, right, "median", apart), tail])
+
+
+def _level(value: float, y: Scale, right: float, name: str, shift: float) -> Markup:
+    words = svg.text(right + 5, y(value) + 4 + shift, name, "level-name")
     return svg.group([svg.line(_LEFT, y(value), right, y(value), f"level {name}"), words])
