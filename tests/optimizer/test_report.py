@@ -206,7 +206,11 @@ def write_deployment(
         a_measurement(name, ms, spread, seed).to_json(folder / "measurements" / f"{name}.json")
     for name, size in (("model.onnx", 18_300), ("run.py", 1_234), ("tokenizer.json", 71_100)):
         (folder / name).write_bytes(b"x" * size)
-    listed = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "report.html")
+    listed = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in ("report.html", "manifest.json")
+    )
     files = {
         path.relative_to(folder).as_posix(): f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
         for path in listed
