@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from benchmarks import statistics
@@ -14,6 +16,8 @@ from benchmarks.statistics import Interval
 
 __all__ = ["Comparison", "compare"]
 
+CALL_LEVEL = 0.99  # of the interval that must exclude 1 for a difference to be called
+LARGEST_LOG = 700.0  # a ratio nobody knows anything about must still fit into JSON
 MIN_PAIRS = 8  # undisturbed rounds; with fewer the interrupted ones count too
 
 
@@ -27,7 +31,10 @@ class Comparison(BaseModel):
     speedup: float
     low: float
     high: float
-    level: float = statistics.LEVEL
+    """The 95 % interval."""
+    low99: float
+    high99: float
+    """The 99 % interval, which decides whether a difference is called."""
     rounds: int
     """Pairs of rounds the ratio is the median of (the smaller sample when they were not taken in turns)."""
     launches: int
@@ -36,17 +43,17 @@ class Comparison(BaseModel):
 
     @property
     def significant(self) -> bool:
-        """Whether the interval excludes "equally fast"."""
-        return self.low > 1 or self.high < 1
+        """Whether even the 99 % interval excludes "equally fast": one call in a hundred is a false alarm."""
+        return self.low99 > 1 or self.high99 < 1
 
     @property
     def sentence(self) -> str:
         """E.g. "student is 1.83x faster than teacher (1.79 to 1.88, 95%)"."""
         if not self.significant:
-            digits = _digits(self.low, self.high)
+            digits = _digits(self.low99, self.high99)
             return (
                 f"no significant difference between {self.other} and {self.baseline} "
-                f"({self.low:.{digits}f} to {self.high:.{digits}f}x, {self.level:.0%})"
+                f"({self.low99:.{digits}f} to {self.high99:.{digits}f}x, 99%)"
             )
         word, ratio, low, high = "faster", self.speedup, self.low, self.high
         if self.speedup < 1:
@@ -54,7 +61,7 @@ class Comparison(BaseModel):
         digits = _digits(low, high)
         return (
             f"{self.other} is {ratio:.{digits}f}x {word} than {self.baseline} "
-            f"({low:.{digits}f} to {high:.{digits}f}, {self.level:.0%})"
+            f"({low:.{digits}f} to {high:.{digits}f}, 95%)"
         )
 
 
@@ -70,22 +77,38 @@ def compare(baseline: Measurement, other: Measurement, *, seed: int = 0) -> Comp
     """
     _check_conditions(baseline, other)
     interleaved = bool(baseline.run) and baseline.run == other.run
-    interval, rounds, launches = (
-        _paired(baseline, other, seed) if interleaved else _separate(baseline, other, seed)
-    )
+    evidence = (_paired if interleaved else _separate)(baseline, other)
+    interval, wide = (evidence.interval(level, seed) for level in (statistics.LEVEL, CALL_LEVEL))
     return Comparison(
         baseline=baseline.subject.name,
         other=other.subject.name,
         speedup=math.exp(interval.center),
         low=math.exp(interval.low),
-        high=math.exp(min(interval.high, 700.0)),
-        rounds=rounds,
-        launches=launches,
+        high=math.exp(min(interval.high, LARGEST_LOG)),
+        low99=math.exp(wide.low),
+        high99=math.exp(min(wide.high, LARGEST_LOG)),
+        rounds=min(evidence.counts),
+        launches=min(len(set(launches.tolist())) for _, launches in evidence.sides),
         interleaved=interleaved,
     )
 
 
-def _paired(baseline: Measurement, other: Measurement, seed: int) -> tuple[Interval, int, int]:
+class _Evidence(NamedTuple):
+    """Logarithms and the launch of each: of the rounds' ratios if paired, else of both sides' rounds."""
+
+    sides: tuple[tuple[NDArray[np.float64], NDArray[np.int64]], ...]
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        return tuple(len(values) for values, _ in self.sides)
+
+    def interval(self, level: float, seed: int) -> Interval:
+        if len(self.sides) == 1:
+            return statistics.median_interval(*self.sides[0], level=level, seed=seed)
+        return statistics.difference_interval(*self.sides[0], *self.sides[1], level=level, seed=seed)
+
+
+def _paired(baseline: Measurement, other: Measurement) -> _Evidence:
     for undisturbed in (True, False):
         first, second = (measurement.round_medians(undisturbed) for measurement in (baseline, other))
         shared = sorted(first.keys() & second.keys())
@@ -93,22 +116,23 @@ def _paired(baseline: Measurement, other: Measurement, seed: int) -> tuple[Inter
             break
     if not shared:
         raise TrimfitError(
-            f"got no round in which both {baseline.subject.name} and {other.subject.name} were timed"
+            f"got no round in which both {baseline.subject.name} and {other.subject.name} were timed, "
+            "expected several: measure for longer"
         )
     ratios = np.log([first[key] / second[key] for key in shared])
-    launches = [launch for launch, _ in shared]
-    return statistics.median_interval(ratios, launches, seed=seed), len(shared), len(set(launches))
+    return _Evidence(((ratios, np.array([launch for launch, _ in shared])),))
 
 
-def _separate(baseline: Measurement, other: Measurement, seed: int) -> tuple[Interval, int, int]:
+def _separate(baseline: Measurement, other: Measurement) -> _Evidence:
     sides = []
     for measurement in (baseline, other):
         medians = measurement.round_medians()
         if not medians:
-            raise TrimfitError(f"got no timed call of {measurement.subject.name}: measure it for longer")
-        sides += [np.log(list(medians.values())), np.array([launch for launch, _ in medians])]
-    interval = statistics.difference_interval(*sides, seed=seed)
-    return interval, min(len(sides[0]), len(sides[2])), min(len(set(sides[1])), len(set(sides[3])))
+            raise TrimfitError(
+                f"got no timed call of {measurement.subject.name}, expected several: measure for longer"
+            )
+        sides.append((np.log(list(medians.values())), np.array([launch for launch, _ in medians])))
+    return _Evidence(tuple(sides))
 
 
 def _check_conditions(baseline: Measurement, other: Measurement) -> None:

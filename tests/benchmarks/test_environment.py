@@ -1,0 +1,29 @@
+"""What is read of the machine is complete enough to judge a number by."""
+
+from benchmarks import Environment, machine_peak, read_environment
+
+
+def test_the_environment_names_the_machine():
+    environment = read_environment()
+    assert environment.cpu
+    assert environment.cores >= 1
+    assert environment.memory_bytes > 1 << 20
+    assert {"onnxruntime", "numpy"} <= set(environment.packages)
+
+
+def test_the_state_is_read_again_at_the_end():
+    environment = read_environment()
+    assert environment.after is None
+    assert environment.finished().after is not None
+
+
+def test_the_environment_survives_json():
+    environment = read_environment().finished()
+    assert Environment.model_validate_json(environment.model_dump_json()) == environment
+
+
+def test_the_machines_peak_is_a_rate_with_its_shape():
+    peak = machine_peak(1)
+    assert peak.gflops > 1
+    assert peak.share(peak.gflops) == 1
+    assert machine_peak(1) is peak

@@ -1,0 +1,109 @@
+"""A measurement is a value: its figures follow from its samples, and it survives a trip through JSON."""
+
+import json
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from benchmarks import Measurement, Samples, TrimfitError, Workload
+
+
+def test_figures_are_those_of_the_timed_calls(measurement):
+    m = measurement([[0.001, 0.002], [0.003, 0.004]])
+    assert m.median == 0.0025
+    assert m.median_ms == 2.5
+    assert m.iqr == pytest.approx(0.0015)
+    assert m.seconds.tolist() == [0.001, 0.002, 0.003, 0.004]
+
+
+def test_warm_ups_are_kept_and_labelled(measurement):
+    m = measurement([[0.001], [0.001]])
+    assert m.samples.kind == ("first", "timed", "first", "timed")
+    assert m.first_inference_seconds == 1.0
+    assert m.load_seconds == 0.5
+
+
+def test_calls_that_others_interrupted_are_kept_but_do_not_make_the_figures(measurement):
+    m = measurement([[0.001] * 9 + [0.009]], interrupted=lambda launch, number: number == 9)
+    assert len(m.samples) == 11
+    assert m.interrupted_share == 0.1
+    assert m.seconds.tolist() == [0.001] * 9
+
+
+def test_with_too_few_calls_in_peace_all_calls_count(measurement):
+    m = measurement([[0.001] * 7 + [0.003] * 8], interrupted=lambda launch, number: number >= 7)
+    assert not m.undisturbed
+    assert m.seconds.size == 15
+    assert m.median == 0.003
+
+
+def test_a_preempted_call_that_lost_no_time_is_not_interrupted(measurement):
+    m = measurement([[0.001, 0.002]])
+    quick = m.model_copy(update={"samples": m.samples.model_copy(update={"preemptions": (0, 1, 1)})})
+    assert not quick.interrupted.any()
+
+
+def test_with_several_threads_any_preemption_is_an_interruption(measurement):
+    m = measurement([[0.001, 0.002]], workload=Workload(threads=2))
+    hit = m.model_copy(update={"samples": m.samples.model_copy(update={"preemptions": (0, 1, 0)})})
+    assert hit.interrupted.tolist() == [False, True, False]
+
+
+def test_a_percentile_the_sample_cannot_support_is_not_given(measurement):
+    values = (np.arange(64) + 1) / 1000
+    assert measurement([values[:63].tolist()]).p90_ms is None
+    assert measurement([values.tolist()]).p90_ms == 64
+    assert measurement([values.tolist()]).p99_ms is None
+
+
+def test_a_tail_counts_interruptions(measurement):
+    m = measurement([[0.001] * 64], interrupted=lambda launch, number: number < 10)
+    slow = m.model_copy(
+        update={"samples": m.samples.model_copy(update={"seconds": (1.0, *[0.5] * 10, *[0.001] * 54)})}
+    )
+    assert slow.p90_ms == 500
+    assert slow.median_ms == 1
+
+
+def test_the_median_is_printed_with_the_digits_its_interval_supports(measurement):
+    assert measurement([[0.005, 0.00501], [0.00502, 0.00503], [0.00501, 0.00502]]).median_text == "5.015 ms"
+    assert measurement([[0.005, 0.006], [0.007, 0.008], [0.004, 0.005]]).median_text == "5.5 ms"
+
+
+def test_json_brings_back_an_equal_measurement(measurement, tmp_path):
+    m = measurement([[0.001, 0.002], [0.003, 0.004]])
+    assert Measurement.from_json(m.to_json(tmp_path / "deep" / "m.json")) == m
+
+
+def test_a_measurement_cannot_be_changed(measurement):
+    m = measurement([[0.001]])
+    with pytest.raises(ValidationError):
+        m.seed = 5
+
+
+def test_columns_must_have_one_value_per_call():
+    with pytest.raises(ValidationError, match="different lengths"):
+        Samples(launch=(0,), seconds=(0.1, 0.2))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"seed": "x"}, "seed"),
+        ({"surprise": 1}, "surprise"),
+        ({"format": 2}, "format"),
+        ({"samples": {"seconds": ["fast"]}}, "samples.seconds.0"),
+    ],
+)
+def test_a_broken_file_is_refused_with_the_field(measurement, tmp_path, change, words):
+    path = measurement([[0.001]]).to_json(tmp_path / "m.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(TrimfitError, match=words) as caught:
+        Measurement.from_json(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_refused_in_one_line(tmp_path):
+    with pytest.raises(TrimfitError, match="expected a measurement file"):
+        Measurement.from_json(tmp_path / "none.json")

@@ -1,0 +1,180 @@
+"""The worker's parts in this process with a fake clock, and the conversation with a real one."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from benchmarks import Contestant, TrimfitError
+from benchmarks.contestant import Launch
+from benchmarks.inputs import random_pool
+from benchmarks.worker import __main__ as worker
+
+
+def watch(clock, durations):
+    """A stopwatch whose calls take the given seconds, the last one for ever after."""
+    left = list(durations)
+
+    def run(feed):
+        clock.advance(left.pop(0) if len(left) > 1 else left[0])
+
+    return worker.Stopwatch(run, [{}], seed=0, clock=clock)
+
+
+def test_a_call_takes_what_the_clock_says(clock):
+    assert watch(clock, [0.25, 0.5]).calls(3)["seconds"] == [0.25, 0.5, 0.5]
+
+
+def test_a_clock_that_ticks_once_a_reading_gives_one_tick(clock):
+    clock.tick = 1.0
+    assert watch(clock, [0.0]).calls(2)["seconds"] == [1.0, 1.0]
+
+
+def test_warm_up_goes_on_until_calls_and_seconds_are_reached(clock):
+    assert len(worker.warm_up(watch(clock, [0.25]), calls=3, seconds=0.5)["seconds"]) == 3
+    assert len(worker.warm_up(watch(clock, [0.125]), calls=3, seconds=0.5)["seconds"]) == 4
+
+
+def test_warm_up_goes_on_while_calls_get_faster(clock):
+    seconds = worker.warm_up(watch(clock, [0.5, 0.1, 0.05, 0.02, 0.02]), calls=3, seconds=0.05)["seconds"]
+    assert seconds[-2:] == [0.02, 0.02]
+
+
+def test_warm_up_of_a_slow_model_ends_after_two_calls(clock):
+    assert worker.warm_up(watch(clock, [3.0]), calls=3, seconds=0.05)["seconds"] == [3.0, 3.0]
+
+
+def test_warm_up_ends_when_nothing_ever_settles(clock):
+    falling = watch(clock, [0.3 * 0.9**i for i in range(50)])
+    assert sum(worker.warm_up(falling, calls=3, seconds=0.05)["seconds"]) < 1.3
+
+
+def test_calls_take_random_rows_of_the_pool(clock):
+    seen = []
+    stopwatch = worker.Stopwatch(
+        lambda feed: seen.append(feed["x"][0]), [{"x": np.array([i])} for i in range(4)], 0
+    )
+    stopwatch.calls(40)
+    assert set(seen) == {0, 1, 2, 3}
+
+
+def test_a_pool_needs_equally_many_rows_of_every_input(tmp_path):
+    np.savez(tmp_path / "pool.npz", a=np.zeros((2, 1)), b=np.zeros((3, 1)))
+    with pytest.raises(ValueError, match="same number"):
+        worker.read_pool(str(tmp_path / "pool.npz"))
+
+
+def test_only_the_models_inputs_are_read(tmp_path):
+    np.savez(tmp_path / "pool.npz", a=np.zeros((2, 1)), b=np.zeros((2, 1)))
+    assert [sorted(feed) for feed in worker.read_pool(str(tmp_path / "pool.npz"), ["b"])] == [["b"], ["b"]]
+
+
+@pytest.fixture
+def pool(mlp, tmp_path):
+    path = tmp_path / "pool.npz"
+    np.savez(path, **random_pool(mlp, Contestant(name="a", model=mlp).workload))
+    return path
+
+
+def test_a_conversation_in_this_process(mlp, pool):
+    job = {"model": str(mlp), "options": {}, "threads": 1, "inputs": str(pool), "seed": 0}
+    commands = [
+        {"load": {"cpus": []}},
+        {"warm": {"calls": 3, "seconds": 0}},
+        {"turn": {"settle": 1, "timed": 2}},
+        {"end": {}},
+    ]
+    ready, loaded, warm, turn, end = worker.serve(job, map(json.dumps, commands))
+    assert ready["pid"]
+    assert loaded["load_seconds"] > 0
+    assert len(loaded["first"]["seconds"]) == 1
+    assert len(warm["seconds"]) >= 3
+    assert len(turn["seconds"]) == len(turn["cpu_seconds"]) == len(turn["preemptions"]) == 3
+    assert end["peak_memory_bytes"] > 1e6
+
+
+def test_the_conversation_with_a_process_of_its_own(mlp, pool):
+    with Launch(Contestant(name="a", model=mlp), pool, seed=0) as launch:
+        assert launch.ready()["pid"] == launch.process.pid
+        launch.ask("load", cpus=[])
+        assert len(launch.ask("turn", settle=1, timed=4)["seconds"]) == 5
+        assert launch.ask("end")["peak_memory_bytes"] > launch.process.pid * 0
+    assert launch.process.returncode is not None
+
+
+OPTIONS = {
+    "disabled_optimizers": ["SkipLayerNormFusion"],
+    "graph_optimization_level": "basic",
+    "config": {"session.intra_op.allow_spinning": "0"},
+    "providers": ["CPUExecutionProvider"],
+}
+
+
+def test_the_options_reach_onnxruntime(mlp, pool):
+    with Launch(Contestant(name="a", model=mlp, options=OPTIONS), pool, seed=0) as launch:
+        launch.ready()
+        assert launch.ask("load", cpus=[])["load_seconds"] > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"turbo": True}, "got runtime option 'turbo', expected one of disabled_optimizers"),
+        ({"providers": ["TensorrtExecutionProvider"]}, "TensorrtExecutionProvider"),
+        ({"custom_op_library": "/none/lib.so"}, "/none/lib.so"),
+    ],
+)
+def test_an_option_the_runtime_refuses_is_one_line(mlp, pool, options, words):
+    with Launch(Contestant(name="a", model=mlp, options=options), pool, seed=0) as launch:
+        launch.ready()
+        with pytest.raises(TrimfitError, match=words) as caught:
+            launch.ask("load", cpus=[])
+    assert "\n" not in str(caught.value)
+
+
+def loader(tmp_path, body):
+    path = tmp_path / "loader.py"
+    path.write_text(f"import os, sys\ndef load(job):\n    {body}\n")
+    return path
+
+
+def test_another_runtime_is_a_file_with_a_load_function(mlp, pool, tmp_path):
+    odd = Contestant(
+        name="a", model=mlp, loader=loader(tmp_path, "print('banner'); return lambda feed: feed")
+    )
+    with Launch(odd, pool, seed=0) as launch:
+        launch.ready()
+        launch.ask("load", cpus=[])
+        assert len(launch.ask("turn", settle=0, timed=2)["seconds"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("os.kill(os.getpid(), 9)", "died .signal SIGKILL, likely out of memory or time"),
+        ("os.kill(os.getpid(), 11)", "died .signal SIGSEGV"),
+        (
+            "sys.stderr.write('no licence'); sys.stderr.flush(); os._exit(3)",
+            "died .exit code 3.; it said: no licence",
+        ),
+        ("raise ValueError('first line\\nsecond')", "ValueError: first line from"),
+    ],
+)
+def test_a_process_that_dies_says_how_in_one_line(mlp, pool, tmp_path, body, words):
+    doomed = Contestant(name="doomed", model=mlp, loader=loader(tmp_path, body))
+    with Launch(doomed, pool, seed=0) as launch:
+        launch.ready()
+        with pytest.raises(TrimfitError, match=words) as caught:
+            launch.ask("load", cpus=[])
+    assert "doomed" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_interpreter_without_the_runtime_is_one_line(mlp, pool, tmp_path):
+    broken = tmp_path / "python"
+    broken.write_text(f"#!/bin/sh\nexec {sys.executable} -c 'import nothing_of_that_name'\n")
+    broken.chmod(0o755)
+    launch = Launch(Contestant(name="a", model=mlp, python=broken), pool, seed=0)
+    with launch, pytest.raises(TrimfitError, match="nothing_of_that_name"):
+        launch.ready()
