@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import Budget, measure_calls
+from benchmarks import Budget, Workload, measure_calls
 from hardware_profiles.micro_graph import encoder_graph, random_inputs, unit_graph
 from hardware_profiles.profile import Anchor, LatencyProfile, UnitTiming
 from hardware_profiles.profile_request import ProfileRequest
 from hardware_profiles.runtimes import Runtime, Session
 from hardware_profiles.shape import EncoderShape
-from hardware_profiles.unit import Unit
+from hardware_profiles.unit import Unit, weight_bytes
 
 __all__ = ["Bench", "Timing"]
 
@@ -26,8 +26,8 @@ Builder = Callable[[Path], Path]
 
 _REFERENCE, _GLUE = "reference", "glue"
 _SECONDS_PER_GRAPH = {"fast": 0.3, "default": 0.7, "thorough": 2.0}
-_BYTES_PER_CHAIN = 16e6  # about what the layers of a small model hold
-_LEAST_REPEAT, _MOST_REPEAT = 3, 8
+_BYTES_PER_CHAIN = 3e6  # small, so that units are timed with their weights in the caches where they can be
+_MOST_REPEAT = 8
 _BUILDING = 0.4  # share of a group's time that building and loading takes
 
 
@@ -61,22 +61,33 @@ class Bench:
         missing = [unit for unit in units if not profile.find(unit, request.workload, self.precision)]
         if not missing:
             return []
-        glue = request.unit("glue")
-        graphs = {str(unit): self._chain(unit) for unit in missing}
-        times = self._times(graphs | {_GLUE: self._chain(glue)}, report)
+        return self._chains([(unit, self._repeat(unit)) for unit in (request.unit("glue"), *missing)], report)
 
-        def timing(unit: Unit, name: str) -> UnitTiming:
-            return UnitTiming(
+    def ladder(self, profile: LatencyProfile, report: Report) -> list[UnitTiming]:
+        """Time those chains of growing length that the profile lacks."""
+        known = {(e.unit, e.repeat) for e in profile.ladder if self._is_mine(e.workload, e.precision)}
+        missing = [chain for chain in self.request.ladder(self.precision) if chain not in known]
+        return self._chains(missing, report) if missing else []
+
+    def _is_mine(self, workload: Workload, precision: str) -> bool:
+        return workload == self.request.workload and precision == self.precision
+
+    def _chains(self, chains: list[tuple[Unit, int]], report: Report) -> list[UnitTiming]:
+        """Time (unit, copies) with the glue and the reference in turns."""
+        graphs = {f"{copies} x {unit}": self._chain(unit, copies) for unit, copies in chains}
+        times = self._times(graphs | {_GLUE: self._chain(self.request.unit("glue"), 1)}, report)
+        return [
+            UnitTiming(
                 unit=unit,
-                workload=request.workload,
+                workload=self.request.workload,
                 precision=self.precision,
-                repeat=self._repeat(unit),
-                **vars(times[name]),
+                repeat=copies,
+                **vars(times[f"{copies} x {unit}"]),
                 glue_seconds=times[_GLUE].seconds,
                 reference_seconds=times[_REFERENCE].seconds,
             )
-
-        return [timing(glue, _GLUE), *(timing(unit, str(unit)) for unit in missing)]
+            for unit, copies in chains
+        ]
 
     def anchors(self, profile: LatencyProfile, report: Report) -> list[Anchor]:
         """Time those whole models that the profile lacks."""
@@ -134,10 +145,10 @@ class Bench:
     def _prepared(self, build: Builder, folder: Path) -> Path:
         return self.runtime.prepare(build(folder / "fp32.onnx"), self.precision, folder / "prepared.onnx")
 
-    def _chain(self, unit: Unit) -> Builder:
+    def _chain(self, unit: Unit, copies: int) -> Builder:
         seed = zlib.crc32(unit.model_dump_json().encode()) + self.seed
         length = self.request.workload.seq_len
-        return lambda path: unit_graph(unit, self._repeat(unit), path, seq_len=length, seed=seed)
+        return lambda path: unit_graph(unit, copies, path, seq_len=length, seed=seed)
 
     def _encoder(self, shape: EncoderShape) -> Builder:
         seed = zlib.crc32(shape.model_dump_json().encode()) + self.seed
@@ -147,7 +158,8 @@ class Bench:
         )
 
     def _repeat(self, unit: Unit) -> int:
-        """As many copies as hold what a small model's layers hold, so that caches are as full as there."""
-        width = unit.width * (unit.head_size * 2 if unit.kind == "attention" else 1)
-        bytes_each = 4 * 2 * unit.hidden_size * max(1, width)
-        return int(np.clip(round(_BYTES_PER_CHAIN / bytes_each), _LEAST_REPEAT, _MOST_REPEAT))
+        """More copies of small units, whose time would drown in the glue's."""
+        if unit.kind == "glue":
+            return 1
+        bytes_each = max(1.0, weight_bytes(unit.weights, self.precision))
+        return int(np.clip(round(_BYTES_PER_CHAIN / bytes_each), 1, _MOST_REPEAT))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 
 from benchmarks.errors import TrimfitError
 from benchmarks.workload import Workload
+from hardware_profiles.clock import Clock
 from hardware_profiles.correction import Correction, Observations
-from hardware_profiles.isotonic import isotonic
-from hardware_profiles.profile import Anchor, LatencyProfile, UnitTiming
+from hardware_profiles.latency_table import Case, LatencyTable, tables_of
+from hardware_profiles.profile import Anchor, LatencyProfile
 from hardware_profiles.shape import HasShape
 from hardware_profiles.unit import Kind, Pattern
 
@@ -18,6 +20,7 @@ __all__ = ["LatencyModel", "Prediction"]
 
 _NORMAL_95 = 1.96
 _BISECTIONS = 60
+_MOST_OVER = 4.0  # a sum of large-model blocks is at most this many times what they take in a small one
 
 
 @dataclass(frozen=True)
@@ -33,79 +36,29 @@ class Prediction:
         return f"{self.ms:.2f} ms ({self.low_ms:.2f} to {self.high_ms:.2f}, 95%)"
 
 
-@dataclass(frozen=True)
-class _Key:
-    hidden_size: int
-    head_size: int
-    workload: Workload
-    precision: str
-
-    def __str__(self) -> str:
-        return f"hidden size {self.hidden_size}, {self.workload}, {self.precision}"
-
-
-@dataclass
-class _Table:
-    """What was measured for one key, in seconds, on the profile's common clock."""
-
-    key: _Key
-    glue: float
-    curves: dict[Kind, tuple[np.ndarray, np.ndarray]]
-    zeros: dict[Kind, list[tuple[float, float]]]
-    correction: Correction = field(init=False)
-
-    def unit(self, kind: Kind, width: int) -> float:
-        widths, seconds = self.curves[kind]
-        if width > widths[-1]:
-            what = "heads" if kind == "attention" else "neurons"
-            raise TrimfitError(
-                f"got {width} {what}, expected at most {widths[-1]} as measured for {self.key}:"
-                " profile wider ones"
-            )
-        smallest = widths[widths > 0][0] if np.any(widths > 0) else 0
-        return float(np.interp(max(width, smallest) if width else 0, widths, seconds))
-
-    def zeros_ratio(self, kind: Kind, sparsity: float) -> float:
-        """Time at this sparsity over dense time, linear between what was measured."""
-        if not sparsity:
-            return 1.0
-        points = self.zeros.get(kind) or []
-        if not points or sparsity > points[-1][0] + 1e-9:
-            known = ", ".join(f"{s:.0%}" for s, _ in points) or "none"
-            raise TrimfitError(
-                f"got {sparsity:.0%} zeros in {kind}, expected a measured sparsity ({known}) for {self.key}:"
-                " profile it"
-            )
-        s, ratio = zip((0.0, 1.0), *points, strict=True)
-        return float(np.interp(sparsity, s, ratio))
-
-    def total(self, shape: HasShape, sparsity: float) -> float:
-        sums = {
-            "attention": sum(self.unit("attention", layer.heads) for layer in shape.layers),
-            "ffn": sum(self.unit("ffn", layer.ffn) for layer in shape.layers),
-        }
-        parts = sum(sums[kind] * self.zeros_ratio(kind, sparsity) for kind in ("attention", "ffn"))
-        return self.glue + parts
-
-
 class LatencyModel:
-    """Additive over glue and units, monotone in every width, corrected by the profile's whole models."""
+    """Additive over glue and blocks, monotone in every width, corrected by the profile's whole models.
+
+    A model of more weights than the caches hold reads them from memory in every call: its blocks cost more
+    than in a small one (`CacheModel`). `unit_ms` is what they cost in a large one, so that it can be added
+    up; `budget_ms` knows what such a sum means in a model of that size, and `predict` knows the model.
+    """
 
     def __init__(self) -> None:
-        self._tables: dict[_Key, _Table] = {}
+        self._tables: dict[Case, LatencyTable] = {}
+        self._corrections: dict[Case, Correction] = {}
         self._fitted = False
 
     def fit(self, profile: LatencyProfile) -> LatencyModel:
         """Learn from a profile, forgetting what was learned before. Raises TrimfitError for an empty one."""
         if not profile.entries:
             raise TrimfitError("got a profile without measurements, expected some: run `trimfit profile`")
-        clock = _Clock(profile)
-        groups: dict[_Key, list[UnitTiming]] = {}
-        for entry in profile.entries:
-            groups.setdefault(_key(entry), []).append(entry)
-        self._tables = {key: _table(key, entries, clock) for key, entries in groups.items()}
-        for table in self._tables.values():
-            table.correction = Correction(table.glue, _observations(table, profile.anchors, clock))
+        clock = Clock(profile)
+        self._tables = tables_of(profile, clock)
+        self._corrections = {
+            case: Correction(table.glue, _observations(table, profile.anchors, clock))
+            for case, table in self._tables.items()
+        }
         self._fitted = True
         return self
 
@@ -123,7 +76,7 @@ class LatencyModel:
         """
         table = self._table(workload, precision, shape.hidden_size, shape.head_size)
         total = table.total(shape, sparsity if pattern == "unstructured" else 0.0)
-        e, deviation = table.correction.relative(total)
+        e, deviation = self._corrections[table.case].relative(total)
         low, high = (max(0.0, 1 + e + z * deviation) for z in (-_NORMAL_95, _NORMAL_95))
         return Prediction(1e3 * total * (1 + e), 1e3 * total * low, 1e3 * total * high)
 
@@ -136,8 +89,8 @@ class LatencyModel:
         *,
         hidden_size: int | None = None,
     ) -> float:
-        """Milliseconds of one block as measured in a micro-graph, before the correction of whole models."""
-        return 1e3 * self._table(workload, precision, hidden_size).unit(kind, width)
+        """Milliseconds of one block of a large model, before the correction learned from whole models."""
+        return 1e3 * self._table(workload, precision, hidden_size).streamed(kind, width)
 
     def overhead_ms(
         self, workload: Workload, precision: str = "fp32", *, hidden_size: int | None = None
@@ -148,12 +101,17 @@ class LatencyModel:
     def budget_ms(
         self, target_ms: float, workload: Workload, precision: str = "fp32", *, hidden_size: int | None = None
     ) -> float:
-        """The largest `overhead_ms` + sum of `unit_ms` whose prediction is at most `target_ms`."""
+        """The largest `overhead_ms` + sum of `unit_ms` of a model that is predicted to take `target_ms`.
+
+        For a model with an average share of attention; `predict` tells how far off an uneven one is.
+        """
         table = self._table(workload, precision, hidden_size)
-        low, high = 0.0, 4e-3 * target_ms
+        correction = self._corrections[table.case]
+        low, high = 0.0, _MOST_OVER * 1e-3 * target_ms
         for _ in range(_BISECTIONS):
             middle = (low + high) / 2
-            fits = middle * (1 + table.correction.relative(middle)[0]) <= 1e-3 * target_ms
+            seconds = table.typical(middle)
+            fits = seconds * (1 + correction.relative(seconds)[0]) <= 1e-3 * target_ms
             low, high = (middle, high) if fits else (low, middle)
         return 1e3 * low
 
@@ -168,13 +126,20 @@ class LatencyModel:
     ) -> float:
         """Dense time over time with unstructured zeros, attention and FFN together, as measured."""
         table = self._table(workload, precision, hidden_size)
-        dense = {kind: float(seconds[-1]) for kind, (_, seconds) in table.curves.items()}
+        dense = {kind: table.cached(kind, int(widths[-1])) for kind, (widths, _) in table.curves.items()}
         sparse = sum(seconds * table.zeros_ratio(kind, sparsity) for kind, seconds in dense.items())
         return sum(dense.values()) / sparse
 
+    def cache_facts(
+        self, workload: Workload, precision: str = "fp32", *, hidden_size: int | None = None
+    ) -> tuple[float, float]:
+        """(MB of weights of which half no longer stay in cache, ms that reading one MB from memory costs)."""
+        cache = self._table(workload, precision, hidden_size).cache
+        return cache.capacity / 1e6, cache.seconds_per_byte * 1e9
+
     def _table(
         self, workload: Workload, precision: str, hidden_size: int | None = None, head_size: int | None = None
-    ) -> _Table:
+    ) -> LatencyTable:
         if not self._fitted:
             raise TrimfitError(
                 "got a LatencyModel without data, expected a fitted one: call fit(profile) first"
@@ -196,82 +161,11 @@ class LatencyModel:
         )
 
 
-class _Clock:
-    """Puts timings of different minutes on one scale by the reference encoder that was timed with each."""
-
-    def __init__(self, profile: LatencyProfile):
-        seen: dict[tuple[object, ...], set[float]] = {}
-        timed: list[UnitTiming | Anchor] = [*profile.entries, *profile.anchors]
-        for item in timed:
-            if item.reference_seconds:
-                seen.setdefault(self._group(item), set()).add(item.reference_seconds)
-        self._typical = {group: float(np.median(list(seconds))) for group, seconds in seen.items()}
-
-    def factor(self, item: UnitTiming | Anchor) -> float:
-        """What to multiply a timing by; 1 for one without a reference."""
-        return self._typical[self._group(item)] / item.reference_seconds if item.reference_seconds else 1.0
-
-    @staticmethod
-    def _group(item: UnitTiming | Anchor) -> tuple[object, ...]:
-        size = item.unit.hidden_size if isinstance(item, UnitTiming) else item.shape.hidden_size
-        return item.workload, item.precision, size
-
-
-def _key(entry: UnitTiming) -> _Key:
-    return _Key(entry.unit.hidden_size, entry.unit.head_size, entry.workload, entry.precision)
-
-
-def _table(key: _Key, entries: list[UnitTiming], clock: _Clock) -> _Table:
-    curves: dict[Kind, tuple[np.ndarray, np.ndarray]] = {}
-    glue = [entry.glue_seconds * clock.factor(entry) for entry in entries if entry.glue_seconds]
-    kinds: tuple[Kind, ...] = ("attention", "ffn")
-    for kind in kinds:
-        dense = [entry for entry in entries if entry.unit.kind == kind and not entry.unit.sparsity]
-        if not dense or not glue:
-            raise TrimfitError(
-                f"got a profile without {kind if glue else 'glue'} for {key}: profile it again"
-            )
-        dense.sort(key=lambda entry: entry.unit.width)
-        seconds = isotonic(np.array([entry.unit_seconds * clock.factor(entry) for entry in dense]))
-        curves[kind] = np.array([entry.unit.width for entry in dense]), seconds
-    return _Table(key, float(np.median(glue)), curves, {kind: _zeros(kind, entries, clock) for kind in kinds})
-
-
-def _zeros(kind: Kind, entries: list[UnitTiming], clock: _Clock) -> list[tuple[float, float]]:
-    """(sparsity, time over dense time) by increasing sparsity."""
-    mine = [entry for entry in entries if entry.unit.kind == kind]
-    dense = {
-        entry.unit.width: entry.unit_seconds * clock.factor(entry)
-        for entry in mine
-        if not entry.unit.sparsity
-    }
-    points = [
-        (entry.unit.sparsity, entry.unit_seconds * clock.factor(entry) / dense[entry.unit.width])
-        for entry in mine
-        if entry.unit.sparsity and dense.get(entry.unit.width)
-    ]
-    return sorted(points)
-
-
-def _observations(table: _Table, anchors: tuple[Anchor, ...], clock: _Clock) -> Observations:
-    """The whole models of this table's key whose widths were all measured."""
-    key = table.key
-    mine = [
-        anchor
-        for anchor in anchors
-        if _Key(anchor.shape.hidden_size, anchor.shape.head_size, anchor.workload, anchor.precision) == key
-        and _within(table, anchor)
-    ]
+def _observations(table: LatencyTable, anchors: Iterable[Anchor], clock: Clock) -> Observations:
+    """The whole models of this table's case whose widths were all measured."""
+    mine = [a for a in anchors if Case.of(a) == table.case and table.covers(a.shape, a.sparsity)]
     return Observations(
         total=np.array([table.total(anchor.shape, anchor.sparsity) for anchor in mine]),
         measured=np.array([anchor.seconds * clock.factor(anchor) for anchor in mine]),
         exported=np.array([float(anchor.source == "model") for anchor in mine]),
     )
-
-
-def _within(table: _Table, anchor: Anchor) -> bool:
-    try:
-        table.total(anchor.shape, anchor.sparsity)
-    except TrimfitError:
-        return False
-    return True

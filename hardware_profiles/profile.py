@@ -17,7 +17,7 @@ from hardware_profiles import runtimes
 from hardware_profiles.device import Device
 from hardware_profiles.runtimes import Runtime
 from hardware_profiles.shape import EncoderShape, HasShape
-from hardware_profiles.unit import Pattern, Unit
+from hardware_profiles.unit import Pattern, Unit, weight_bytes
 
 __all__ = ["FORMAT", "Anchor", "LatencyProfile", "OptionTrial", "RuntimeRecord", "UnitTiming"]
 
@@ -66,6 +66,11 @@ class UnitTiming(_Record):
             return self.seconds
         return max(0.0, (self.seconds - self.glue_seconds) / self.repeat)
 
+    @property
+    def total_bytes(self) -> float:
+        """Bytes of the weights of all copies."""
+        return weight_bytes(self.repeat * self.unit.weights, self.precision)
+
 
 class Anchor(_Record):
     """A whole model timed on the device: "built" by the profiler, or a "model" that was exported."""
@@ -107,6 +112,8 @@ class LatencyProfile(_Record):
     device: Device
     runtime_record: RuntimeRecord = Field(alias="runtime")
     entries: tuple[UnitTiming, ...] = ()
+    ladder: tuple[UnitTiming, ...] = ()
+    """One unit in ever longer chains: what it costs when the weights no longer fit into the caches."""
     anchors: tuple[Anchor, ...] = ()
     trials: tuple[OptionTrial, ...] = ()
 
@@ -126,6 +133,11 @@ class LatencyProfile(_Record):
         """Add timings; one of the same unit, workload and precision is replaced."""
         table = {_entry_key(entry): entry for entry in (*self.entries, *entries)}
         return self.model_copy(update={"entries": tuple(table.values())})
+
+    def with_ladder(self, chains: Iterable[UnitTiming]) -> LatencyProfile:
+        """Add chains of one unit; one of the same unit, length, workload and precision is replaced."""
+        table = {(*_entry_key(entry), entry.repeat): entry for entry in (*self.ladder, *chains)}
+        return self.model_copy(update={"ladder": tuple(table.values())})
 
     def with_anchor(self, *anchors: Anchor) -> LatencyProfile:
         """Add whole models; one of the same name, shape, workload, precision and pattern is replaced."""
@@ -149,7 +161,7 @@ class LatencyProfile(_Record):
             raise TrimfitError(
                 f"got profiles with {difference}, expected one device and runtime: keep them apart"
             )
-        return self.with_entries(other.entries).with_anchor(*other.anchors)
+        return self.with_entries(other.entries).with_ladder(other.ladder).with_anchor(*other.anchors)
 
     def check(self, device: Device, runtime: Runtime) -> None:
         """Raise TrimfitError naming what differs unless the profile was made on this device and version."""

@@ -7,14 +7,15 @@ from typing import Literal
 
 from benchmarks.workload import Workload
 from hardware_profiles.shape import EncoderShape
-from hardware_profiles.unit import Kind, Unit
-from hardware_profiles.widths import anchor_shapes, ffn_widths, head_widths
+from hardware_profiles.unit import Kind, Unit, weight_bytes
+from hardware_profiles.widths import anchor_shapes, ffn_widths, head_widths, ladder
 
 __all__ = ["SPARSITIES", "Effort", "ProfileRequest"]
 
 Effort = Literal["fast", "default", "thorough"]
 
 SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95)
+_RUNG_BYTES = 0.6e6  # of the unit that chains of a ladder repeat
 _REFERENCE_DEPTH = 4  # the reference is timed in every group: deep enough to be steady, not deeper
 
 
@@ -45,26 +46,28 @@ class ProfileRequest:
             sparsity=sparsity,
         )
 
-    @property
-    def groups(self) -> dict[Kind, tuple[Unit, ...]]:
+    def units(self, kind: Kind) -> tuple[Unit, ...]:
         """Units to be timed in turns: every width, and the widest with zeros."""
-        widths: dict[Kind, tuple[int, ...]] = {
-            "attention": head_widths(self.max_heads),
-            "ffn": ffn_widths(self.max_ffn),
-        }
-        return {
-            kind: (
-                *(self.unit(kind, width) for width in widths[kind]),
-                *(self.unit(kind, widths[kind][-1], sparsity) for sparsity in self.sparsities),
-            )
-            for kind in widths
-        }
+        widths = head_widths(self.max_heads) if kind == "attention" else ffn_widths(self.max_ffn)
+        dense = (self.unit(kind, width) for width in widths)
+        return (*dense, *(self.unit(kind, widths[-1], sparsity) for sparsity in self.sparsities))
 
     @property
     def anchors(self) -> dict[str, EncoderShape]:
         """Whole models to be timed."""
         heads, ffn = head_widths(self.max_heads), ffn_widths(self.max_ffn)
         return anchor_shapes(self.hidden_size, self.head_size, heads, ffn, self.depth)
+
+    def ladder(self, precision: str) -> tuple[tuple[Unit, int], ...]:
+        """(FFN unit, copies) of chains that hold ever more weights."""
+
+        def bytes_of(width: int) -> float:
+            return weight_bytes(self.unit("ffn", width).weights, precision)
+
+        width = min(ffn_widths(self.max_ffn)[1:], key=lambda width: abs(bytes_of(width) - _RUNG_BYTES))
+        layer = self.unit("attention", self.max_heads).weights + self.unit("ffn", self.max_ffn).weights
+        model_bytes = weight_bytes(self.depth * layer, precision)
+        return tuple((self.unit("ffn", width), copies) for copies in ladder(bytes_of(width), model_bytes))
 
     @property
     def reference(self) -> EncoderShape:

@@ -15,7 +15,7 @@ from hardware_profiles.profile_cache import cache_folder, cached_profile, profil
 from hardware_profiles.profile_request import ProfileRequest
 from hardware_profiles.runtimes import Runtime
 
-__all__ = ["Progress", "run_profile"]
+__all__ = ["ProfileRequest", "Progress", "run_profile"]
 
 Progress = Callable[[str, float], None]
 
@@ -60,26 +60,38 @@ def _stages(
     profile: LatencyProfile, runtime: Runtime, request: ProfileRequest, progress: Progress, seed: int
 ) -> Iterator[LatencyProfile]:
     """The profile after each group that was measured; groups that are known are skipped."""
-    tasks = [
-        (precision, group) for precision in request.precisions for group in (*request.groups.values(), None)
-    ]
-    share = 1 / (len(tasks) + 1)
     if not profile.trials and not runtime.options():
         progress("choosing the runtime's options", 0.0)
         profile = _with_best_options(profile, runtime, request, seed)
         yield profile
-    for index, (precision, group) in enumerate(tasks):
-        bench = Bench(profile.runtime, request, precision, seed)
+    tasks = [(precision, stage) for precision in request.precisions for stage in _STAGES]
+    for index, (precision, stage) in enumerate(tasks):
 
-        def report(name: str, part: float, start: float = (index + 1) * share) -> None:
-            progress(name, start + part * share)
+        def report(name: str, part: float, done: int = index + 1) -> None:
+            progress(name, (done + part) / (len(tasks) + 1))
 
-        if group is None:
-            profile = profile.with_anchor(*bench.anchors(profile, report))
-        else:
-            profile = profile.with_entries(bench.units(group, profile, report))
+        profile = stage(profile, Bench(profile.runtime, request, precision, seed), report)
         yield profile
     progress("profile complete", 1.0)
+
+
+def _attention(profile: LatencyProfile, bench: Bench, report: Progress) -> LatencyProfile:
+    return profile.with_entries(bench.units(bench.request.units("attention"), profile, report))
+
+
+def _ffn(profile: LatencyProfile, bench: Bench, report: Progress) -> LatencyProfile:
+    return profile.with_entries(bench.units(bench.request.units("ffn"), profile, report))
+
+
+def _ladder(profile: LatencyProfile, bench: Bench, report: Progress) -> LatencyProfile:
+    return profile.with_ladder(bench.ladder(profile, report))
+
+
+def _anchors(profile: LatencyProfile, bench: Bench, report: Progress) -> LatencyProfile:
+    return profile.with_anchor(*bench.anchors(profile, report))
+
+
+_STAGES = (_attention, _ffn, _ladder, _anchors)
 
 
 def _with_best_options(

@@ -6,11 +6,23 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["GLUE", "Kind", "Pattern", "Unit"]
+__all__ = ["Kind", "Pattern", "Unit", "block_weights", "weight_bytes"]
 
 Kind = Literal["glue", "attention", "ffn"]
 Pattern = Literal["dense", "unstructured"]
-GLUE: Kind = "glue"
+_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1}
+
+
+def block_weights(kind: Kind, width: int, hidden_size: int, head_size: int) -> int:
+    """Number of weights in a block's linear layers: four projections of attention, two of the FFN."""
+    if kind == "glue":
+        return 0
+    return 4 * hidden_size * width * head_size if kind == "attention" else 2 * hidden_size * width
+
+
+def weight_bytes(weights: float, precision: str) -> float:
+    """Bytes of so many weights at a precision; an unknown one counts as fp32."""
+    return weights * _BYTES.get(precision, 4)
 
 
 class Unit(BaseModel):
@@ -30,6 +42,11 @@ class Unit(BaseModel):
     activation: str = "gelu"
     pattern: Pattern = "dense"
     sparsity: float = Field(default=0.0, ge=0, lt=1)
+
+    @property
+    def weights(self) -> int:
+        """Number of weights in the linear layers of one copy; the glue's are not counted."""
+        return block_weights(self.kind, self.width, self.hidden_size, self.head_size)
 
     def __str__(self) -> str:
         """E.g. "attention of 12 heads, 90% zeros"."""

@@ -8,12 +8,13 @@ import numpy as np
 
 from hardware_profiles.shape import EncoderShape, LayerWidths
 
-__all__ = ["anchor_shapes", "ffn_widths", "head_widths"]
+__all__ = ["anchor_shapes", "ffn_widths", "head_widths", "ladder"]
 
 # kernels work on 16 floats or 64 bytes at a time: the staircase has its steps at such multiples
 _FFN_SHARES = [n / 48 for n in (1, 2, 3, 4, 6, 8, 12, 16, 20, 24, 32, 40)]  # denser where blocks are small
 _FINE, _MEDIUM, _COARSE = 32, 64, 128
 _MOST_HEADS = 16
+_LEAST_BYTES, _MOST_BYTES, _STEP = 1.2e6, 64e6, 1.45  # of the weights that chains of a ladder hold
 
 
 def head_widths(most: int) -> tuple[int, ...]:
@@ -33,6 +34,14 @@ def _rounded(width: float) -> int:
     """To 32 neurons below 256, to 64 below 1024, to 128 above."""
     multiple = _FINE if width < 8 * _FINE else _MEDIUM if width < 8 * _COARSE else _COARSE
     return multiple * max(1, round(width / multiple))
+
+
+def ladder(unit_bytes: float, model_bytes: float) -> tuple[int, ...]:
+    """Chain lengths whose weights grow to `model_bytes`, at most 64 MB, by about 1.45 times a step."""
+    most = max(2 * _LEAST_BYTES, min(model_bytes, _MOST_BYTES))
+    steps = 1 + round(float(np.log(most / _LEAST_BYTES) / np.log(_STEP)))
+    sizes = np.geomspace(_LEAST_BYTES, most, steps)
+    return tuple(sorted({max(1, round(size / unit_bytes)) for size in sizes}))
 
 
 def anchor_shapes(

@@ -1,0 +1,171 @@
+"""LatencyTable: what a profile knows for one hidden size, workload and precision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.errors import TrimfitError
+from benchmarks.workload import Workload
+from hardware_profiles.cache_model import CacheModel
+from hardware_profiles.clock import Clock
+from hardware_profiles.isotonic import isotonic
+from hardware_profiles.profile import Anchor, LatencyProfile, UnitTiming
+from hardware_profiles.shape import HasShape
+from hardware_profiles.unit import Kind, block_weights, weight_bytes
+
+__all__ = ["Case", "LatencyTable", "tables_of"]
+
+_WHAT = {"attention": "heads", "ffn": "neurons", "glue": "copies"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a table is of."""
+
+    hidden_size: int
+    head_size: int
+    workload: Workload
+    precision: str
+
+    def __str__(self) -> str:
+        """E.g. "hidden size 384, batch 1, 64 tokens, 1 thread, int8"."""
+        return f"hidden size {self.hidden_size}, {self.workload}, {self.precision}"
+
+    @classmethod
+    def of(cls, item: UnitTiming | Anchor) -> Case:
+        """The case that a timing belongs to."""
+        sizes = item.unit if isinstance(item, UnitTiming) else item.shape
+        return cls(sizes.hidden_size, sizes.head_size, item.workload, item.precision)
+
+
+@dataclass(frozen=True)
+class LatencyTable:
+    """Seconds of the glue and of blocks by width with their weights in cache; `cache` adds what memory costs.
+
+    `curves`: by kind (widths [n] ascending, seconds [n] non-decreasing). `zeros`: by kind (sparsity, time
+    over dense time), ascending.
+    """
+
+    case: Case
+    glue: float
+    curves: dict[Kind, tuple[NDArray[np.int64], NDArray[np.float64]]]
+    zeros: dict[Kind, tuple[tuple[float, float], ...]]
+    cache: CacheModel
+
+    @classmethod
+    def of(cls, case: Case, profile: LatencyProfile, clock: Clock) -> LatencyTable:
+        """Build the table of a case. Raises TrimfitError when a kind of block was not measured."""
+        entries = [entry for entry in profile.entries if Case.of(entry) == case]
+        chains = [entry for entry in profile.ladder if Case.of(entry) == case]
+        cache = _cache(chains, clock)
+        return cls(
+            case=case,
+            glue=float(np.median([entry.glue_seconds * clock.factor(entry) for entry in entries])),
+            curves={kind: _curve(case, kind, entries, clock, cache) for kind in ("attention", "ffn")},
+            zeros={kind: _zeros(kind, entries, clock) for kind in ("attention", "ffn")},
+            cache=cache,
+        )
+
+    def cached(self, kind: Kind, width: int) -> float:
+        """Seconds of a block whose weights are in cache. Raises TrimfitError beyond the measured widths."""
+        widths, seconds = self.curves[kind]
+        if width > widths[-1]:
+            raise TrimfitError(
+                f"got {width} {_WHAT[kind]}, expected at most {widths[-1]} as measured for {self.case}:"
+                " profile wider ones"
+            )
+        narrowest = int(widths[widths > 0][0]) if np.any(widths > 0) else 0
+        return float(np.interp(max(width, narrowest) if width else 0, widths, seconds))
+
+    def streamed(self, kind: Kind, width: int) -> float:
+        """Seconds of a block in a model so large that its weights come from memory in every call."""
+        return self.cached(kind, width) + self.cache.seconds_per_byte * self.bytes_of(kind, width)
+
+    def bytes_of(self, kind: Kind, width: int) -> float:
+        """Bytes of a block's weights."""
+        weights = block_weights(kind, width, self.case.hidden_size, self.case.head_size)
+        return weight_bytes(weights, self.case.precision)
+
+    def total(self, shape: HasShape, sparsity: float = 0.0) -> float:
+        """Seconds of a whole model, before the correction learned from whole models."""
+        blocks: list[tuple[Kind, int]] = []
+        for layer in shape.layers:
+            blocks += [("attention", layer.heads), ("ffn", layer.ffn)]
+        parts = sum(self.cached(kind, width) * self.zeros_ratio(kind, sparsity) for kind, width in blocks)
+        total_bytes = sum(self.bytes_of(kind, width) for kind, width in blocks)
+        return self.glue + parts + self.cache.extra_seconds(total_bytes)
+
+    def typical(self, streamed: float) -> float:
+        """Seconds of one whose glue and `streamed` blocks add up to this, of the usual share of weights."""
+        most = [(kind, int(widths[-1])) for kind, (widths, _) in self.curves.items()]
+        bytes_per_second = sum(self.bytes_of(*block) for block in most) / sum(
+            self.streamed(*block) for block in most
+        )
+        total_bytes = bytes_per_second * max(0.0, streamed - self.glue)
+        in_memory = self.cache.seconds_per_byte * total_bytes
+        return streamed - in_memory + self.cache.extra_seconds(total_bytes)
+
+    def zeros_ratio(self, kind: Kind, sparsity: float) -> float:
+        """Time over dense time, linear between measured sparsities. Raises TrimfitError outside."""
+        if not sparsity:
+            return 1.0
+        points = self.zeros[kind]
+        if not points or sparsity > points[-1][0] + 1e-9:
+            known = ", ".join(f"{known:.0%}" for known, _ in points) or "none"
+            raise TrimfitError(
+                f"got {sparsity:.0%} zeros in {kind}, expected at most a measured sparsity ({known}) for"
+                f" {self.case}: profile it"
+            )
+        s, ratio = zip((0.0, 1.0), *points, strict=True)
+        return float(np.interp(sparsity, s, ratio))
+
+    def covers(self, shape: HasShape, sparsity: float) -> bool:
+        """Whether all of a model's widths and its sparsity were measured."""
+        try:
+            self.total(shape, sparsity)
+        except TrimfitError:
+            return False
+        return True
+
+
+def tables_of(profile: LatencyProfile, clock: Clock) -> dict[Case, LatencyTable]:
+    """One table for every case in a profile."""
+    cases = dict.fromkeys(Case.of(entry) for entry in profile.entries)
+    return {case: LatencyTable.of(case, profile, clock) for case in cases}
+
+
+def _cache(chains: Iterable[UnitTiming], clock: Clock) -> CacheModel:
+    chains = list(chains)
+    total_bytes = np.array([chain.total_bytes for chain in chains])
+    seconds = np.array([(chain.seconds - chain.glue_seconds) * clock.factor(chain) for chain in chains])
+    return CacheModel.fit(total_bytes, seconds)
+
+
+def _curve(
+    case: Case, kind: Kind, entries: Iterable[UnitTiming], clock: Clock, cache: CacheModel
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    dense = [entry for entry in entries if entry.unit.kind == kind and not entry.unit.sparsity]
+    if not dense:
+        raise TrimfitError(f"got a profile without {kind} for {case}, expected some: profile it again")
+    dense.sort(key=lambda entry: entry.unit.width)
+    seconds = [
+        entry.unit_seconds * clock.factor(entry) - cache.extra_seconds(entry.total_bytes) / entry.repeat
+        for entry in dense
+    ]
+    return np.array([entry.unit.width for entry in dense]), isotonic(np.maximum(seconds, 0.0))
+
+
+def _zeros(kind: Kind, entries: Iterable[UnitTiming], clock: Clock) -> tuple[tuple[float, float], ...]:
+    mine = [entry for entry in entries if entry.unit.kind == kind]
+    seconds = {(e.unit.width, e.unit.sparsity): e.unit_seconds * clock.factor(e) for e in mine}
+    return tuple(
+        sorted(
+            (sparsity, value / seconds[width, 0.0])
+            for (width, sparsity), value in seconds.items()
+            if sparsity and seconds.get((width, 0.0))
+        )
+    )
