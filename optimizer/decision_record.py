@@ -10,7 +10,16 @@ from benchmarks.workload import Workload
 from optimizer.architecture import LayerShape
 from optimizer.manifest import DeviceFacts
 
-__all__ = ["FILE_NAME", "CandidateRecord", "CompressionRound", "Correction", "DecisionRecord", "KeptLayer", "RaceHeat", "ScoredPoint"]
+__all__ = [
+    "FILE_NAME",
+    "CandidateRecord",
+    "CompressionRound",
+    "Correction",
+    "DecisionRecord",
+    "KeptLayer",
+    "RaceHeat",
+    "ScoredPoint",
+]
 
 FILE_NAME = "decision.json"
 
@@ -40,10 +49,11 @@ class CandidateRecord(_Record):
     predicted_low_ms: float
     predicted_high_ms: float
     predicted_speedup: float
-    estimated_loss_increase: float
+    estimated_loss_increase: float | None  # None where no shape reaches the target
     refused: str | None = None
     race: tuple[RaceHeat, ...] = ()
     chosen: bool = False
+    cut: str = "dense"  # the pattern's own name: dense, width, depth, unstructured
 
 
 class CompressionRound(_Record):

@@ -10,7 +10,16 @@ from benchmarks.errors import TrimfitError
 from benchmarks.workload import Workload
 from optimizer.architecture import LayerShape
 
-__all__ = ["FILE_NAME", "DeviceFacts", "GroupScore", "Latency", "Manifest", "Speedup", "StudentFacts", "TeacherFacts"]
+__all__ = [
+    "FILE_NAME",
+    "DeviceFacts",
+    "GroupScore",
+    "Latency",
+    "Manifest",
+    "Speedup",
+    "StudentFacts",
+    "TeacherFacts",
+]
 
 FILE_NAME = "manifest.json"
 
@@ -115,12 +124,18 @@ class Manifest(_Record):
         """Read `manifest.json` of a deployment. Raises TrimfitError when it is missing or broken."""
         path = folder / FILE_NAME
         if not path.is_file():
-            raise TrimfitError(f"{folder} holds no {FILE_NAME}: expected a folder that `trimfit optimize --out` wrote")
+            raise TrimfitError(
+                f"{folder} holds no {FILE_NAME}: expected a folder that `trimfit optimize --out` wrote"
+            )
         try:
             return cls.model_validate_json(path.read_text(encoding="utf-8"))
         except (ValidationError, UnicodeDecodeError) as error:
-            reason = str(error).splitlines()[0] if isinstance(error, UnicodeDecodeError) else _first_problem(error)
-            raise TrimfitError(f"{path} is not a manifest this version reads ({reason}): run `trimfit optimize` again") from error
+            reason = (
+                str(error).splitlines()[0] if isinstance(error, UnicodeDecodeError) else _first_problem(error)
+            )
+            raise TrimfitError(
+                f"{path} is not a manifest this version reads ({reason}): run `trimfit optimize` again"
+            ) from error
 
 
 def _first_problem(error: ValidationError) -> str:

@@ -29,7 +29,7 @@ _FILTERS = {
     "percent": wording.percent,
     "points": wording.points,
     "scientific": wording.scientific,
-    "nats": lambda value: f"{value:+.2f}" if math.isfinite(value) else "\N{EN DASH}",
+    "nats": lambda value: f"{value:+.2f}" if value is not None and math.isfinite(value) else "\N{EN DASH}",
     "thousands": wording.thousands,
     "pretty": lambda value: json.dumps(value, indent=2, ensure_ascii=False),
 }

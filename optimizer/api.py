@@ -1,0 +1,72 @@
+"""The main job from Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from optimizer.deployment import Deployment
+from optimizer.effort import DEFAULT, Effort
+from optimizer.job import Job
+from optimizer.progress import ConsoleProgress, Progress
+from optimizer.target import DEFAULT_TARGET, Target
+from optimizer.tasks import Columns
+from optimizer.workflow import run
+
+__all__ = ["optimize"]
+
+
+def optimize(
+    model: str | Path,
+    data: str | Path,
+    out: str | Path,
+    *,
+    device: str = "local",
+    target: Target = DEFAULT_TARGET,
+    text: str = "text",
+    label: str = "label",
+    group: str | None = None,
+    batch: int = 1,
+    seq_len: int | None = None,
+    threads: int | None = None,
+    metric: str = "accuracy",
+    effort: Effort = DEFAULT,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Deployment:
+    """Measure the device, decide, compress, export and prove; return the deployment in `out`.
+
+    Args:
+        model: local Hugging Face folder: a sequence classifier, or an encoder that is fine-tuned first.
+        data: csv, tsv, json lines (also .gz) or parquet file, or a folder with train/dev/test files.
+        out: deployment folder; an unfinished one of the same job is finished.
+        device: "local".
+        target: Speedup(3), LatencyMs(5) or MaxDrop(1).
+        text: column with the texts.
+        label: column with the classes.
+        group: column whose values are scored one by one (language, domain).
+        batch: rows an inference.
+        seq_len: tokens a row; None measures at the data's median and cuts only very long texts.
+        threads: None takes all cores of the device.
+        metric: "accuracy", "macro_f1" or "weighted_f1".
+        effort: `optimizer.effort.FAST`, `DEFAULT` or `THOROUGH`.
+        seed: of everything that is drawn.
+        progress: where to tell; None tells on standard error.
+
+    Raises:
+        TrimfitError: bad input or environment. A missed target is no error: see `deployment.manifest.target_met`.
+    """
+    job = Job(
+        model=Path(model),
+        data=Path(data),
+        out=Path(out),
+        columns=Columns(text, label, group),
+        device=device,
+        target=target,
+        batch=batch,
+        seq_len=seq_len,
+        threads=threads,
+        metric=metric,
+        effort=effort,
+        seed=seed,
+    )
+    return run(job, progress or ConsoleProgress())

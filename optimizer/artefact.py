@@ -1,0 +1,75 @@
+"""Artefact: a model as the device runs it, an ONNX file at a precision, scored with the device's runtime."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from transformers import PreTrainedModel
+
+from hardware_profiles.runtimes import Runtime
+from optimizer.encoding import Encoded
+from optimizer.export import ParityReport, export_onnx, parity, predict_onnx
+from optimizer.scoring import score
+from optimizer.setting import Setting
+
+__all__ = ["Artefact", "build", "deployed_score", "logits_of"]
+
+PARITY_ROWS = 128
+SCORING_THREADS = 2
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """The ONNX file to deploy, the fp32 export it was made from, and how close that one is to PyTorch."""
+
+    path: Path
+    fp32: Path
+    parity: ParityReport
+
+
+def build(
+    model: PreTrainedModel, tokenizer: Any, runtime: Runtime, precision: str, folder: Path, dev: Encoded
+) -> Artefact:
+    """Export `model`, check the fp32 file against PyTorch on real dev rows, and prepare the precision.
+
+    Raises TrimfitError when the fp32 logits differ from PyTorch's by more than 1e-4.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    fp32, _ = export_onnx(model, tokenizer, folder / "fp32.onnx")
+    rows = dev.sample(PARITY_ROWS, seed=0)
+    batches = [_inputs(batch) for _, batch in rows.buckets(16)]
+    report = parity(model, runtime.session(fp32, SCORING_THREADS), batches)
+    path = runtime.prepare(fp32, precision, folder / f"{precision}.onnx")
+    return Artefact(path, fp32, report)
+
+
+def logits_of(runtime: Runtime, path: Path, encoded: Encoded, batch_size: int = 1) -> np.ndarray:
+    """Logits [rows, classes] of an ONNX file, in row order.
+
+    Rows run one at a time by default: dynamic int8 scales a whole batch by its largest activation, so the answers
+    of a batch are not those that single requests get.
+    """
+    session = runtime.session(path, SCORING_THREADS)
+    rows, logits = [], []
+    for index, batch in encoded.buckets(batch_size):
+        rows.append(index)
+        logits.append(predict_onnx(session, [_inputs(batch)]))
+    ordered = np.empty_like(np.concatenate(logits))
+    ordered[np.concatenate(rows)] = np.concatenate(logits)
+    return ordered
+
+
+def deployed_score(model: PreTrainedModel, setting: Setting, precision: str, rows: Encoded) -> float:
+    """The metric of `model` on `rows` as the device would answer: exported, at the precision, with the runtime."""
+    setting.work.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=setting.work) as folder:
+        artefact = build(model, setting.tokenizer, setting.runtime, precision, Path(folder), rows)
+        return score(rows.labels, logits_of(setting.runtime, artefact.path, rows), setting.task.metric)
+
+
+def _inputs(batch: dict[str, Any]) -> dict[str, np.ndarray]:
+    return {name: batch[name].numpy() for name in ("input_ids", "attention_mask")}

@@ -1,0 +1,144 @@
+"""Candidate: one way to meet the target, with what it is predicted to cost and to lose before any training."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+from benchmarks.workload import Workload
+from hardware_profiles.latency_model import LatencyModel, Prediction
+from hardware_profiles.unit import Kind
+from optimizer.architecture import Architecture, LayerShape
+from optimizer.decision_record import CandidateRecord, RaceHeat
+from optimizer.pruning.patterns import Dense, Depth, Plan, Unstructured, Width
+
+__all__ = ["Candidate", "PricesAt", "shape_of"]
+
+
+@dataclass(frozen=True)
+class PricesAt:
+    """The latency model at one workload and precision, as patterns ask it."""
+
+    latency: LatencyModel
+    architecture: Architecture
+    workload: Workload
+    precision: str
+
+    def room_ms(self, target_ms: float) -> float:
+        """What the layers may add up to in a model that is predicted to take `target_ms`; below 0 nothing fits."""
+        hidden = self.architecture.hidden_size
+        overhead = self.latency.overhead_ms(self.workload, self.precision, hidden_size=hidden)
+        return self.latency.budget_ms(target_ms, self.workload, self.precision, hidden_size=hidden) - overhead
+
+    def widths(self, kind: Kind) -> tuple[int, ...]:
+        """Widths that were measured on the device."""
+        return self.latency.widths(
+            kind, self.workload, self.precision, hidden_size=self.architecture.hidden_size
+        )
+
+    def fastest_ms(self) -> float:
+        """The fastest model that could be left: one layer with the cheapest single block."""
+        blocks = [(w, 0) for w in self.widths("attention") if w] + [(0, w) for w in self.widths("ffn") if w]
+        return min(self.predict(self._only(LayerShape(heads=heads, ffn=ffn))).ms for heads, ffn in blocks)
+
+    def one_layer_ms(self) -> float:
+        """The shallowest model: one whole layer."""
+        return min(self.predict(self._only(layer)).ms for layer in self.architecture.layers)
+
+    def _only(self, layer: LayerShape) -> Architecture:
+        return self.architecture.model_copy(update={"layers": (layer,)})
+
+    def layer_ms(self, heads: int, ffn: int) -> float:
+        """One layer with these widths; nothing where both are 0, since the layer is then removed."""
+        if not heads and not ffn:
+            return 0.0
+        hidden = self.architecture.hidden_size
+        return self.latency.unit_ms(
+            "attention", heads, self.workload, self.precision, hidden_size=hidden
+        ) + self.latency.unit_ms("ffn", ffn, self.workload, self.precision, hidden_size=hidden)
+
+    def predict(self, architecture: Architecture) -> Prediction:
+        """The whole model, zeros not counted."""
+        return self.latency.predict(architecture, self.workload, self.precision)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Pattern x precision x runtime at a shape. `refused` is the reason it is not raced; `plan` says what layers keep."""
+
+    name: str
+    pattern: Any
+    precision: str
+    runtime: str
+    plan: Plan | None
+    architecture: Architecture
+    predicted: Prediction
+    estimated_loss: float
+    refused: str | None = None
+    race: tuple[RaceHeat, ...] = ()
+
+    @property
+    def pattern_name(self) -> str:
+        """The word for it in files: dense, structured or unstructured."""
+        if isinstance(self.pattern, Unstructured):
+            return "unstructured"
+        return "structured" if self.changes_shape else "dense"
+
+    @property
+    def changes_shape(self) -> bool:
+        """Whether rows, columns or layers go."""
+        return isinstance(self.pattern, (Width, Depth))
+
+    @property
+    def sparsity(self) -> float:
+        """Share of zeros in the linear layers."""
+        return self.pattern.sparsity if isinstance(self.pattern, Unstructured) else 0.0
+
+    def refuse(self, reason: str) -> Candidate:
+        """The same candidate, out of the race for this reason."""
+        return replace(self, refused=reason)
+
+    def record(self, teacher_ms: float, *, chosen: bool) -> CandidateRecord:
+        """The candidate as `decision.json` holds it."""
+        return CandidateRecord(
+            name=self.name,
+            pattern=self.pattern_name,
+            precision=self.precision,
+            runtime=self.runtime,
+            sparsity=self.sparsity,
+            layers=self.architecture.layers,
+            predicted_ms=self.predicted.ms,
+            predicted_low_ms=self.predicted.low_ms,
+            predicted_high_ms=self.predicted.high_ms,
+            predicted_speedup=teacher_ms / self.predicted.ms,
+            estimated_loss_increase=self.estimated_loss if math.isfinite(self.estimated_loss) else None,
+            refused=self.refused,
+            race=self.race,
+            chosen=chosen,
+            cut=type(self.pattern).__name__.lower(),
+        )
+
+    @classmethod
+    def from_record(cls, record: CandidateRecord, teacher: Architecture) -> Candidate:
+        """The candidate of a record; its plan is not kept, since compression measures anew what to cut."""
+        kinds = {"dense": Dense, "width": Width, "depth": Depth}
+        pattern = Unstructured(record.sparsity) if record.sparsity else kinds[record.cut]()
+        return cls(
+            name=record.name,
+            pattern=pattern,
+            precision=record.precision,
+            runtime=record.runtime,
+            plan=None,
+            architecture=teacher.model_copy(update={"layers": record.layers}),
+            predicted=Prediction(record.predicted_ms, record.predicted_low_ms, record.predicted_high_ms),
+            estimated_loss=math.inf if record.estimated_loss_increase is None else record.estimated_loss_increase,
+            refused=record.refused,
+            race=record.race,
+        )
+
+
+def shape_of(architecture: Architecture, plan: Plan) -> Architecture:
+    """The shape that a model of `architecture` has after `plan`."""
+    layers = tuple(LayerShape(heads=len(entry.heads), ffn=len(entry.ffn)) for entry in plan if entry)
+    return architecture.model_copy(update={"layers": layers})

@@ -1,0 +1,239 @@
+"""Compression: the winner made for real, cut gradually while it is distilled, then recovered at its final shape."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from transformers import PreTrainedModel
+
+from optimizer import files
+from optimizer.architecture import Architecture
+from optimizer.candidates import Candidate, PricesAt
+from optimizer.decision import SAFETY, look_at
+from optimizer.decision_record import CompressionRound
+from optimizer.distillation.trainer import Schedule, steps_within, train
+from optimizer.model_folder import load, save
+from optimizer.pruning.patterns import propose
+from optimizer.pruning.zeros import KeepZeros, set_zeros
+from optimizer.setting import Setting, learning_rates
+from optimizer.surgery import SurgeryReport, compose, keep
+
+__all__ = ["Student", "budgets", "compress", "cut_and_train", "recover", "untouched"]
+
+
+@dataclass(frozen=True)
+class Student:
+    """A model on the way: its weights, what is left of the teacher in it, and the rounds that led here."""
+
+    model: PreTrainedModel
+    origin: SurgeryReport
+    rounds: tuple[CompressionRound, ...] = ()
+
+    @property
+    def dev(self) -> float:
+        """Dev score (PyTorch) after the last round."""
+        return self.rounds[-1].dev if self.rounds else float("nan")
+
+    def save(self, folder: Path) -> None:
+        """Write the student so that `Student.load` gives it back; the folder appears whole or not at all."""
+        part = folder.with_name(f".{folder.name}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        save(self.model, None, part)
+        note = {
+            "origin": self.origin.model_dump(mode="json"),
+            "rounds": [r.model_dump(mode="json") for r in self.rounds],
+        }
+        files.write_text_atomically(part / "student.json", json.dumps(note))
+        shutil.rmtree(folder, ignore_errors=True)
+        part.rename(folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> Student:
+        """Read what `save` wrote."""
+        note = json.loads((folder / "student.json").read_text(encoding="utf-8"))
+        rounds = tuple(CompressionRound.model_validate(r) for r in note["rounds"])
+        return cls(load(folder), SurgeryReport.model_validate(note["origin"]), rounds)
+
+
+def untouched(setting: Setting) -> Student:
+    """The teacher as a student of itself."""
+    return Student(copy.deepcopy(setting.teacher), SurgeryReport.untouched(Architecture.of(setting.teacher)))
+
+
+def budgets(start_ms: float, target_ms: float, rounds: int) -> list[float]:
+    """Latencies to reach round by round: large cuts first, small ones last.
+
+    The cubic schedule of Zhu and Gupta 2017, "To prune, or not to prune", eq. 1, on milliseconds instead of sparsity.
+    """
+    return [target_ms + (start_ms - target_ms) * (1 - (r + 1) / rounds) ** 3 for r in range(rounds)]
+
+
+def compress(setting: Setting, winner: Candidate, target_ms: float) -> Student:
+    """Cut the teacher down to `target_ms` in rounds, each followed by a short distillation.
+
+    Every finished round is on disk; a second call goes on after the last one.
+    """
+    student = untouched(setting)
+    start = setting.prices(winner.precision).predict(student.origin.after).ms
+    wanted = target_ms * SAFETY
+    if not winner.changes_shape and not winner.sparsity:
+        return student
+    for number, budget in enumerate(budgets(start, wanted, setting.effort.rounds)):
+        share = (number + 1) / setting.effort.rounds
+        student = cut_and_train(
+            setting,
+            student,
+            winner,
+            budget,
+            name=f"round {number + 1} of {setting.effort.rounds}",
+            minutes=setting.effort.compress_minutes / setting.effort.rounds,
+            sparsity=winner.sparsity * (1 - (1 - share) ** 3),
+        )
+    return student
+
+
+def cut_and_train(
+    setting: Setting,
+    student: Student,
+    winner: Candidate,
+    budget_ms: float,
+    *,
+    name: str,
+    minutes: float,
+    sparsity: float = 0.0,
+) -> Student:
+    """One round: measure what is worth keeping, cut to `budget_ms`, distil for `minutes`."""
+    folder = setting.work / name.replace(" ", "-")
+    if (folder / "done").is_dir():
+        return Student.load(folder / "done")
+    if (folder / "cut").is_dir():
+        cut = Student.load(folder / "cut")
+    else:
+        with setting.progress.step(f"Cutting, {name}") as advance:
+            cut = _cut(setting, student, winner, budget_ms, sparsity, advance)
+            cut.save(folder / "cut")
+    with setting.progress.step(f"Distilling, {name}: {describe(cut.origin.after)}") as advance:
+        trained = _distil(
+            setting, cut, winner, name=name, minutes=minutes, decay=False, folder=folder, advance=advance
+        )
+    trained.save(folder / "done")
+    _forget(folder)
+    return trained
+
+
+def recover(
+    setting: Setting, student: Student, winner: Candidate, *, name: str = "recovery", minutes: float
+) -> Student:
+    """Distil at the final shape with a learning rate that comes back and then falls to zero; the best dev score stays."""
+    folder = setting.work / name.replace(" ", "-")
+    if (folder / "done").is_dir():
+        return Student.load(folder / "done")
+    with setting.progress.step(f"Recovering: {describe(student.origin.after)}") as advance:
+        trained = _distil(
+            setting, student, winner, name=name, minutes=minutes, decay=True, folder=folder, advance=advance
+        )
+    trained.save(folder / "done")
+    _forget(folder)
+    return trained
+
+
+def describe(architecture: Architecture) -> str:
+    """E.g. "heads 12 7 4, FFN 1536 640 384"."""
+    heads = " ".join(str(layer.heads) for layer in architecture.layers)
+    return f"heads {heads}, FFN {' '.join(str(layer.ffn) for layer in architecture.layers)}"
+
+
+def _cut(
+    setting: Setting,
+    student: Student,
+    winner: Candidate,
+    budget_ms: float,
+    sparsity: float,
+    advance: Callable[[float], None],
+) -> Student:
+    model = copy.deepcopy(student.model)
+    if sparsity:
+        return replace(student, model=set_zeros(model, sparsity))
+    prices = setting.prices(winner.precision)
+    if prices.predict(student.origin.after).ms <= budget_ms:
+        return replace(student, model=model)
+    plan = propose(winner.pattern, look_at(model, setting, advance), prices, budget_ms)
+    if (
+        plan is None
+    ):  # the last steps of a staircase: keep the shape, a later round or correction may reach lower
+        return replace(student, model=model)
+    model, report = keep(model, plan)
+    return replace(student, model=model, origin=compose(student.origin, report))
+
+
+def _distil(
+    setting: Setting,
+    student: Student,
+    winner: Candidate,
+    *,
+    name: str,
+    minutes: float,
+    decay: bool,
+    folder: Path,
+    advance: Callable[[float], None],
+) -> Student:
+    _, rate = learning_rates(student.origin.after.hidden_size)
+    schedule = Schedule(
+        0, rate, decay=decay, evaluations=8 if decay else 1, seed=setting.seed + len(student.rounds)
+    )
+    steps = _planned_steps(setting, student, schedule, minutes, folder)
+    report = train(
+        student.model,
+        setting.train,
+        setting.dev,
+        objective=setting.objective,
+        schedule=replace(schedule, steps=steps),
+        metric=setting.task.metric,
+        folder=folder / "training",
+        callbacks=[KeepZeros(student.model)] if winner.sparsity else [],
+        advance=advance,
+    )
+    prices: PricesAt = setting.prices(winner.precision)
+    done = CompressionRound(
+        name=name,
+        layers=student.origin.after.layers,
+        predicted_ms=prices.predict(student.origin.after).ms,
+        steps=report.steps,
+        dev=report.best_dev,
+        seconds=report.seconds,
+    )
+    setting.progress.say(
+        f"{name}: {done.predicted_ms:.2f} ms predicted, dev {setting.task.metric} {report.best_dev:.4f}"
+    )
+    return replace(student, rounds=(*student.rounds, done))
+
+
+def _planned_steps(
+    setting: Setting, student: Student, schedule: Schedule, minutes: float, folder: Path
+) -> int:
+    """Steps that fit the minutes, measured once and kept, so that an interrupted stage goes on with the same plan."""
+    note = folder / "steps.json"
+    if note.is_file():
+        return int(json.loads(note.read_text()))
+    epochs = (
+        setting.effort.student_epochs
+        if schedule.decay
+        else setting.effort.student_epochs / setting.effort.rounds
+    )
+    steps = steps_within(
+        student.model, setting.train, setting.objective, minutes=minutes, epochs=epochs, schedule=schedule
+    )
+    files.write_text_atomically(note, json.dumps(steps))
+    return steps
+
+
+def _forget(folder: Path) -> None:
+    """Checkpoints of a finished stage only take up space."""
+    shutil.rmtree(folder / "training", ignore_errors=True)
+    shutil.rmtree(folder / "cut", ignore_errors=True)

@@ -1,0 +1,97 @@
+"""Deployment: reads the folder that `optimize` wrote, and puts a finished one in place."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from transformers import PreTrainedModel
+
+from benchmarks import Measurement
+from benchmarks.workload import Workload
+from hardware_profiles.runtimes import Runtime
+from optimizer import files
+from optimizer.decision_record import DecisionRecord
+from optimizer.manifest import Manifest
+from optimizer.model_folder import load, save
+from optimizer.report import write_report
+
+__all__ = ["Deployment", "stage_files", "publish"]
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A deployment folder: the ONNX model, how it was decided, and the measurements that prove it."""
+
+    folder: Path
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """What was deployed, how fast and how good."""
+        return Manifest.read(self.folder)
+
+    @cached_property
+    def decision(self) -> DecisionRecord:
+        """Every candidate with its prediction or the reason it was refused."""
+        return DecisionRecord.read(self.folder)
+
+    @property
+    def onnx(self) -> Path:
+        """The model to run."""
+        return self.folder / "model.onnx"
+
+    def model(self) -> PreTrainedModel:
+        """The student in PyTorch, fp32, bit for bit as it was trained."""
+        return load(self.folder)
+
+
+def stage_files(
+    stage: Path,
+    *,
+    model: PreTrainedModel,
+    tokenizer: object,
+    onnx: Path,
+    runtime: Runtime,
+    workload: Workload,
+    longest: int,
+    measurements: Sequence[Measurement],
+) -> None:
+    """Fill a fresh folder with everything but the manifest and the report."""
+    shutil.rmtree(stage, ignore_errors=True)
+    (stage / "measurements").mkdir(parents=True)
+    save(model, tokenizer, stage)  # type: ignore[arg-type]
+    for file in onnx.parent.glob(f"{onnx.name}*"):
+        shutil.copyfile(file, stage / file.name.replace(onnx.name, "model.onnx"))
+    labels = [model.config.id2label[index] for index in range(model.config.num_labels)]
+    note = {"options": runtime.options(), "threads": workload.threads, "longest": longest, "labels": labels}
+    (stage / "runtime.json").write_text(
+        json.dumps(note, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+    shutil.copyfile(Path(__file__).with_name("run_template.py"), stage / "run.py")
+    for measurement in measurements:
+        measurement.to_json(stage / "measurements" / f"{measurement.subject.name.replace(' ', '-')}.json")
+
+
+def publish(stage: Path, out: Path, decision: DecisionRecord, manifest: Manifest) -> Deployment:
+    """Add decision, manifest and report, then move everything to `out`; the manifest comes last, as the sign of a whole."""
+    decision.write(stage)
+    manifest.model_copy(update={"files": _digests(stage)}).write(stage)
+    write_report(stage)
+    manifest.model_copy(update={"files": _digests(stage)}).write(stage)
+    names = sorted((path.name for path in stage.iterdir()), key=lambda name: name == "manifest.json")
+    for name in names:
+        target = out / name
+        if target.is_dir():
+            shutil.rmtree(target)
+        os.replace(stage / name, target)
+    return Deployment(out)
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "manifest.json")
+    return {path.relative_to(folder).as_posix(): f"sha256:{files.sha256(path)}" for path in paths}

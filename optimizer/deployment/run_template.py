@@ -1,0 +1,46 @@
+"""Classify texts with this folder's model: python run.py "a text" "another". Needs: pip install numpy onnxruntime tokenizers"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from tokenizers import Tokenizer
+
+HERE = Path(__file__).resolve().parent
+RUNTIME = json.loads((HERE / "runtime.json").read_text(encoding="utf-8"))
+
+
+def load():
+    """Return the tokenizer, the session and the names of the labels."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = RUNTIME["threads"]
+    for key, value in RUNTIME["options"].get("config", {}).items():
+        options.add_session_config_entry(key, value)
+    session = onnxruntime.InferenceSession(
+        str(HERE / "model.onnx"),
+        options,
+        providers=["CPUExecutionProvider"],
+        disabled_optimizers=RUNTIME["options"].get("disabled_optimizers", []),
+    )
+    tokenizer = Tokenizer.from_file(str(HERE / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(RUNTIME["longest"])
+    return tokenizer, session, RUNTIME["labels"]
+
+
+def classify(text, tokenizer, session, labels):
+    """Return the label of one text and its probability."""
+    ids = np.array([tokenizer.encode(text).ids], dtype=np.int64)
+    feed = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+    logits = session.run(["logits"], {entry.name: feed[entry.name] for entry in session.get_inputs()})[0][0]
+    odds = np.exp(logits - logits.max())
+    return labels[int(logits.argmax())], float(odds.max() / odds.sum())
+
+
+if __name__ == "__main__":
+    parts = load()
+    for argument in sys.argv[1:] or ["trimfit made this model smaller"]:
+        label, probability = classify(argument, *parts)
+        print(f"{label}\t{probability:.3f}\t{argument}")

@@ -1,0 +1,245 @@
+"""Training of teacher and student: the Hugging Face Trainer with an objective, a best checkpoint and a resume point."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
+
+from optimizer import files
+from optimizer.distillation.objectives import loss as objective_loss
+from optimizer.encoding import Encoded, collate
+from optimizer.inference import autocast, predict, trains_in_bf16
+from optimizer.scoring import score
+
+__all__ = ["Schedule", "TrainingReport", "steps_within", "train"]
+
+LARGE_EMBEDDING_SHARE = (
+    0.6  # a table above this share of all parameters is left as it is: tokens are not what is pruned
+)
+DEV_ROWS_WHILE_TRAINING = 2000
+CHECKPOINT_SECONDS = 45.0
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How one stage trains. `decay` lets the learning rate fall to zero; without it the rate stays for the next round."""
+
+    steps: int
+    learning_rate: float
+    batch_size: int = 64
+    warmup_share: float = 0.06
+    decay: bool = True
+    evaluations: int = 6
+    patience: int = 0  # evaluations without a better dev score before training stops; 0 never stops early
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class TrainingReport:
+    """What a stage did: optimizer steps, wall seconds, the best dev score and the step it was reached at."""
+
+    steps: int
+    seconds: float
+    best_dev: float
+    best_step: int
+
+
+def train(
+    model: torch.nn.Module,
+    rows: Encoded,
+    dev: Encoded,
+    *,
+    objective: Any,
+    schedule: Schedule,
+    metric: str,
+    folder: Path,
+    callbacks: Sequence[TrainerCallback] = (),
+    advance: Callable[[float], None] = lambda share: None,
+) -> TrainingReport:
+    """Train `model` in place and leave it with the weights of its best dev score.
+
+    Checkpoints go to `folder`; a call with the same folder after an interruption goes on from the last one.
+    The score before the first step counts: training that only hurts changes nothing.
+    """
+    start = time.monotonic()
+    frozen = _freeze_large_embeddings(model)
+    dev = dev.sample(DEV_ROWS_WHILE_TRAINING, seed=0)
+    best = _BestWeights(model, dev, metric, folder, schedule, advance)
+    trainer = _ObjectiveTrainer(
+        model=model,
+        args=_arguments(folder, schedule, seconds_a_step=_seconds_a_step(model, rows, objective, schedule)),
+        train_dataset=rows,
+        data_collator=lambda items: collate(items, rows.pad_token_id),
+        callbacks=[*callbacks, best],  # the score is taken after the others have acted
+    )
+    trainer.objective = objective
+    if not best.resumed:
+        best.consider(0)
+    if best.latest_step < schedule.steps:
+        trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)) if best.resumed else None)
+    trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # takes the autocast off model.forward again
+    best.restore()
+    for parameter in frozen:
+        parameter.requires_grad_(True)
+    return TrainingReport(trainer.state.global_step, time.monotonic() - start, best.score, best.step)
+
+
+def steps_within(
+    model: torch.nn.Module,
+    rows: Encoded,
+    objective: Any,
+    *,
+    minutes: float,
+    epochs: float,
+    schedule: Schedule,
+) -> int:
+    """Optimizer steps that fit `minutes` on this machine, at most `epochs` passes over `rows`; measured, not assumed."""
+    seconds = _seconds_a_step(model, rows, objective, schedule)
+    wanted = math.ceil(epochs * len(rows) / schedule.batch_size)
+    return max(8, min(wanted, int(minutes * 60 / seconds)))
+
+
+def _seconds_a_step(
+    model: torch.nn.Module, rows: Encoded, objective: Any, schedule: Schedule, probes: int = 4
+) -> float:
+    model.train()
+    frozen = _freeze_large_embeddings(model)
+    seconds = []
+    for probe in range(probes):
+        sample = rows.sample(schedule.batch_size * 8, seed=probe)
+        _, batch = list(sample.buckets(schedule.batch_size))[len(sample) // schedule.batch_size // 2]
+        batch = {name: value.to(next(model.parameters()).device) for name, value in batch.items()}
+        started = time.monotonic()
+        with autocast():
+            logits = model(batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+        objective_loss(objective, logits.float(), batch["labels"], batch.get("teacher_logits")).backward()
+        seconds.append(time.monotonic() - started)
+        model.zero_grad(set_to_none=True)
+    for parameter in frozen:
+        parameter.requires_grad_(True)
+    trainable = sum(p.numel() for p in model.parameters()) - sum(p.numel() for p in frozen)
+    return float(np.median(seconds)) * 1.1 + trainable * OPTIMIZER_SECONDS_A_PARAMETER
+
+
+OPTIMIZER_SECONDS_A_PARAMETER = (
+    2e-9  # AdamW reads and writes 7 floats a parameter; memory-bound, about 14 GB/s
+)
+
+
+class _ObjectiveTrainer(Trainer):
+    """Trainer whose loss is one of the distillation objectives."""
+
+    objective: Any
+
+    def compute_loss(
+        self, model: torch.nn.Module, inputs: dict[str, torch.Tensor], return_outputs: bool = False, **_: Any
+    ) -> Any:
+        outputs = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
+        value = objective_loss(
+            self.objective, outputs.logits.float(), inputs["labels"], inputs.get("teacher_logits")
+        )
+        return (value, outputs) if return_outputs else value
+
+
+class _BestWeights(TrainerCallback):
+    """Scores dev from time to time and keeps the best weights on disk beside the resume point."""
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        dev: Encoded,
+        metric: str,
+        folder: Path,
+        schedule: Schedule,
+        advance: Callable[[float], None],
+    ) -> None:
+        self.model, self.dev, self.metric, self.advance = model, dev, metric, advance
+        self.every = max(1, schedule.steps // schedule.evaluations)
+        self.patience, self.last = schedule.patience, schedule.steps
+        self.weights, self.note = folder / "best.safetensors", folder / "best.json"
+        self.score, self.step, self.latest_step = -math.inf, 0, 0
+        self.resumed = self.note.is_file() and self.weights.is_file()
+        if self.resumed:
+            known = json.loads(self.note.read_text())
+            self.score, self.step, self.latest_step = known["score"], known["step"], known["latest_step"]
+
+    def consider(self, step: int) -> None:
+        """Score the model; keep its weights if none was better."""
+        self.latest_step = step
+        value = score(self.dev.labels, predict(self.model, self.dev, exact=False), self.metric)
+        logger.info("step %d: dev %s %.4f", step, self.metric, value)
+        if value > self.score:
+            self.score, self.step = value, step
+            state = {
+                name: tensor.detach().contiguous().clone() for name, tensor in self.model.state_dict().items()
+            }
+            files.write_atomically(self.weights, lambda path: save_file(state, path))
+        note = {"score": self.score, "step": self.step, "latest_step": step}
+        files.write_text_atomically(self.note, json.dumps(note))
+
+    def restore(self) -> None:
+        """Load the best weights back into the model."""
+        self.model.load_state_dict(load_file(self.weights))
+
+    def on_step_end(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
+        """Advance the progress bar; score at the wanted steps and at the last one."""
+        self.advance(state.global_step / self.last)
+        if (
+            state.global_step % self.every == 0
+            and self.last - state.global_step >= self.every // 2
+            or state.global_step == self.last
+        ):
+            self.consider(state.global_step)
+            stale = (state.global_step - self.step) // self.every
+            control.should_training_stop |= self.patience > 0 and stale >= self.patience
+
+
+def _arguments(folder: Path, schedule: Schedule, seconds_a_step: float) -> TrainingArguments:
+    return TrainingArguments(
+        output_dir=str(folder),
+        max_steps=schedule.steps,
+        per_device_train_batch_size=schedule.batch_size,
+        learning_rate=schedule.learning_rate,
+        warmup_steps=math.ceil(schedule.warmup_share * schedule.steps),
+        lr_scheduler_type="linear" if schedule.decay else "constant_with_warmup",
+        weight_decay=0.01,
+        optim="adamw_torch_fused",
+        bf16=trains_in_bf16(),
+        use_cpu=not torch.cuda.is_available(),
+        group_by_length=True,
+        seed=schedule.seed,
+        data_seed=schedule.seed,
+        save_strategy="steps",
+        save_steps=max(1, round(CHECKPOINT_SECONDS / seconds_a_step)),
+        save_total_limit=1,
+        logging_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+    )
+
+
+def _freeze_large_embeddings(model: torch.nn.Module) -> list[torch.nn.Parameter]:
+    table = model.get_input_embeddings().weight  # type: ignore[operator]
+    if (
+        table.numel() < LARGE_EMBEDDING_SHARE * sum(p.numel() for p in model.parameters())
+        or not table.requires_grad
+    ):
+        return []
+    table.requires_grad_(False)
+    return [table]

@@ -1,0 +1,67 @@
+"""Logits of a PyTorch classifier over encoded rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import lru_cache
+from typing import Any
+
+import cpuinfo
+import numpy as np
+import torch
+
+from optimizer.encoding import Encoded
+
+__all__ = ["autocast", "predict", "trains_in_bf16"]
+
+BATCH_SIZE = 64
+
+
+@lru_cache(maxsize=1)
+def trains_in_bf16() -> bool:
+    """Whether bf16 is fast here: a GPU, or a CPU with AVX512-BF16 or AMX; elsewhere it is emulated and slower."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported()
+    flags = set(cpuinfo.get_cpu_info().get("flags", ()))
+    return bool(flags & {"avx512_bf16", "amx_bf16"})
+
+
+def autocast() -> AbstractContextManager[Any]:
+    """bf16 autocast where it is fast, else a context that does nothing."""
+    return torch.autocast(
+        "cuda" if torch.cuda.is_available() else "cpu", torch.bfloat16, enabled=trains_in_bf16()
+    )
+
+
+@torch.no_grad()
+def predict(
+    model: torch.nn.Module,
+    encoded: Encoded,
+    *,
+    exact: bool = True,
+    advance: Callable[[float], None] = lambda share: None,
+) -> np.ndarray:
+    """Logits [rows, classes] in the order of the rows.
+
+    Args:
+        exact: compute in fp32; otherwise in bf16 where that is faster (good enough for soft targets).
+        advance: told the share of rows done.
+    """
+    was_training = model.training
+    model.eval()
+    device = next(model.parameters()).device
+    logits: np.ndarray | None = None
+    done = 0
+    with torch.autocast(device.type, enabled=False) if exact else autocast():
+        for rows, batch in encoded.buckets(BATCH_SIZE):
+            output = model(
+                batch["input_ids"].to(device), attention_mask=batch["attention_mask"].to(device)
+            ).logits
+            if logits is None:
+                logits = np.zeros((len(encoded), output.shape[-1]), dtype=np.float32)
+            logits[rows] = output.float().cpu().numpy()
+            done += len(rows)
+            advance(done / len(encoded))
+    model.train(was_training)
+    return logits if logits is not None else np.zeros((0, 0), dtype=np.float32)

@@ -1,0 +1,97 @@
+"""Job: what was asked, its folder on disk, and which of its stages are done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.errors import TrimfitError
+from optimizer import files
+from optimizer.effort import FAST, Effort
+from optimizer.model_folder import inspect_folder
+from optimizer.table_files import data_files
+from optimizer.target import DEFAULT_TARGET, Target
+from optimizer.tasks import Columns
+
+__all__ = ["Job"]
+
+WORK = ".trimfit"
+COPIES = 8  # of the teacher's weights that a job has on disk at its largest: checkpoints, exports, students
+
+
+@dataclass(frozen=True)
+class Job:
+    """One request: model, data, device, target. Its folder holds the deployment and, until then, the work."""
+
+    model: Path
+    data: Path
+    out: Path
+    columns: Columns = Columns()
+    device: str = "local"
+    target: Target = DEFAULT_TARGET
+    batch: int = 1
+    seq_len: int | None = None
+    threads: int | None = None
+    metric: str = "accuracy"
+    effort: Effort = FAST
+    seed: int = 0
+    _last: list[float] = field(default_factory=lambda: [time.monotonic()], compare=False, repr=False)
+
+    @property
+    def work(self) -> Path:
+        """Where unfinished stages live."""
+        return self.out / WORK
+
+    def open(self) -> None:
+        """Claim the output folder, or find that it is this very job's.
+
+        Raises TrimfitError when the folder holds another job or other files, or the disk is too full.
+        """
+        note = self.out / WORK / "job.json"
+        asked = self._identity()
+        if note.is_file():
+            known = json.loads(note.read_text(encoding="utf-8"))["asked"]
+            for name, value in asked.items():
+                if known.get(name) != value:
+                    raise TrimfitError(
+                        f"{self.out} holds another job ({name} was {known.get(name)}, now {value}): choose another --out"
+                    )
+            return
+        if self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
+            raise TrimfitError(f"{self.out} exists and holds something else: choose another --out")
+        size = sum(file.stat().st_size for file in inspect_folder(self.model).files)
+        files.require_space(self.out, COPIES * size + (64 << 20))
+        files.write_text_atomically(note, json.dumps({"asked": asked, "seconds": 0.0}, indent=1))
+
+    def tick(self) -> float:
+        """Add the time since the last call to the job's account; return its minutes, interrupted runs included."""
+        note = self.out / WORK / "job.json"
+        known = json.loads(note.read_text(encoding="utf-8"))
+        now = time.monotonic()
+        known["seconds"] += now - self._last[0]
+        self._last[0] = now
+        files.write_text_atomically(note, json.dumps(known, indent=1))
+        return float(known["seconds"]) / 60
+
+    def _identity(self) -> dict[str, object]:
+        return {
+            "model": _digest(inspect_folder(self.model).files),
+            "data": _digest(tuple(data_files(self.data).values())),
+            "columns": [self.columns.text, self.columns.label, self.columns.group],
+            "device": self.device,
+            "target": str(self.target),
+            "workload": [self.batch, self.seq_len, self.threads],
+            "metric": self.metric,
+            "effort": self.effort.name,
+            "seed": self.seed,
+        }
+
+
+def _digest(paths: tuple[Path, ...]) -> str:
+    whole = hashlib.sha256()
+    for path in paths:
+        whole.update(files.sha256(path).encode())
+    return whole.hexdigest()[:16]

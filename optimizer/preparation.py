@@ -1,0 +1,177 @@
+"""Preparation: from what was asked to a Setting: task, teacher, device, profile and the uncompressed baselines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from benchmarks.workload import Workload
+from hardware_profiles.device import Device, resolve
+from hardware_profiles.latency_model import LatencyModel
+from hardware_profiles.profile import Anchor, LatencyProfile
+from hardware_profiles.profiler import ProfileRequest, run_profile
+from hardware_profiles.runtimes import Runtime, get
+from optimizer import files
+from optimizer.architecture import Architecture
+from optimizer.artefact import build, logits_of
+from optimizer.distillation.objectives import SoftTargets
+from optimizer.effort import Effort
+from optimizer.encoding import Encoded, typical_length
+from optimizer.job import Job
+from optimizer.measuring import measure_models, write_input_pool
+from optimizer.progress import Progress
+from optimizer.scoring import check_metric, score
+from optimizer.setting import Baseline, Setting
+from optimizer.tasks import read_task
+from optimizer.teacher import Teacher, load_tokenizer, prepare_teacher
+
+__all__ = ["prepare", "profile_of"]
+
+RUNTIME = "onnxruntime-cpu"
+BASELINE_DEV_ROWS = 2000
+
+
+def prepare(job: Job, progress: Progress) -> Setting:
+    """Everything the decision needs, read, trained and measured; what an earlier run finished is taken from disk."""
+    device = resolve(job.device)
+    check_metric(job.metric)
+    with progress.step(f"Reading {job.data}"):
+        task = read_task(job.data, job.columns, metric=job.metric, seed=job.seed)
+    for reason, count in task.dropped.items():
+        progress.say(f"{count} rows dropped: {reason}")
+    tokenizer = load_tokenizer(job.model)
+    job.open()
+    teacher = prepare_teacher(
+        job.model,
+        task,
+        tokenizer,
+        seq_len=job.seq_len,
+        effort=job.effort,
+        seed=job.seed,
+        work=job.work / "teacher",
+        progress=progress,
+    )
+    job.tick()
+    workload = Workload(
+        batch=job.batch,
+        seq_len=job.seq_len or typical_length(teacher.dev),
+        threads=job.threads or device.cores,
+    )
+    shape = Architecture.of(teacher.model)
+    profile = profile_of(device, shape, workload, job.effort, progress, activation=_activation(teacher))
+    baselines = _baselines(job, teacher, tokenizer, profile, workload, progress)
+    anchors = [Anchor.of("teacher", shape, workload, b.precision, b.ms / 1e3) for b in baselines]
+    profile = profile.with_anchor(*anchors)
+    job.tick()
+    return Setting(
+        task=teacher.task,
+        tokenizer=tokenizer,
+        teacher=teacher.model,
+        train=teacher.train,
+        dev=teacher.dev,
+        test=teacher.test,
+        device=device,
+        runtime=profile.runtime,
+        workload=workload,
+        profile=profile,
+        latency=LatencyModel().fit(profile),
+        baselines=baselines,
+        target=job.target,
+        effort=job.effort,
+        objective=SoftTargets(),
+        seed=job.seed,
+        work=job.work,
+        progress=progress,
+    )
+
+
+def profile_of(
+    device: Device,
+    shape: Architecture,
+    workload: Workload,
+    effort: Effort,
+    progress: Progress,
+    activation: str = "gelu",
+    runtime: Runtime | None = None,
+) -> LatencyProfile:
+    """The device's profile for models up to this shape, from the cache where it is known."""
+    request = ProfileRequest(
+        hidden_size=shape.hidden_size,
+        head_size=shape.head_size,
+        max_heads=max(layer.heads for layer in shape.layers),
+        max_ffn=max(layer.ffn for layer in shape.layers),
+        depth=shape.depth,
+        workload=workload,
+        activation=activation,
+        budget=effort.profile,
+    )
+    with progress.step(f"Profiling {device.name}: hidden size {shape.hidden_size}, {workload}") as advance:
+        profile = run_profile(
+            device, runtime or get(RUNTIME), request, progress=lambda label, share: advance(share)
+        )
+    progress.say(f"runtime options that are fastest here: {profile.runtime.options() or 'the stock ones'}")
+    return profile
+
+
+def _activation(teacher: Teacher) -> str:
+    config = teacher.model.config
+    return str(getattr(config, "hidden_act", None) or getattr(config, "activation", "gelu"))
+
+
+def _baselines(
+    job: Job,
+    teacher: Teacher,
+    tokenizer: object,
+    profile: LatencyProfile,
+    workload: Workload,
+    progress: Progress,
+) -> tuple[Baseline, ...]:
+    """The teacher at every precision: exported once, timed in turns, scored with the runtime."""
+    folder = job.work / "baselines"
+    note = folder / "baselines.json"
+    if note.is_file():
+        return tuple(_read(note))
+    runtime = profile.runtime
+    fp32 = build(teacher.model, tokenizer, runtime, "fp32", folder, teacher.dev).path
+    paths = {p: runtime.prepare(fp32, p, folder / f"{p}.onnx") for p in runtime.precisions}
+    inputs = write_input_pool(folder / "inputs.npz", teacher.dev, workload, job.seed)
+    with progress.step("Timing the teacher on the device") as advance:
+        names = {f"teacher {p}": path for p, path in paths.items()}
+        measured = measure_models(names, runtime, workload, inputs, seed=job.seed, advance=advance)
+    rows = teacher.dev.sample(BASELINE_DEV_ROWS, seed=job.seed)
+    found = []
+    with progress.step("Scoring the teacher at every precision") as advance:
+        for number, (precision, path) in enumerate(paths.items()):
+            dev, divergence = _score(precision, path, rows, runtime, teacher)
+            found.append(
+                Baseline(precision, measured[f"teacher {precision}"].median * 1e3, dev, path, divergence)
+            )
+            advance((number + 1) / len(paths))
+    for b in found:
+        progress.say(f"teacher {b.precision}: {b.ms:.2f} ms, dev {teacher.task.metric} {b.dev:.4f}")
+    records = [{**vars(b), "onnx": b.onnx.name} for b in found]
+    files.write_text_atomically(note, json.dumps(records, indent=1))
+    return tuple(found)
+
+
+def _score(
+    precision: str, path: Path, rows: Encoded, runtime: Runtime, teacher: Teacher
+) -> tuple[float, float]:
+    assert rows.teacher_logits is not None
+    logits = rows.teacher_logits if precision == "fp32" else logits_of(runtime, path, rows)
+    return score(rows.labels, logits, teacher.task.metric), _divergence(rows.teacher_logits, logits)
+
+
+def _divergence(teacher: np.ndarray, other: np.ndarray) -> float:
+    log_p, log_q = (F.log_softmax(torch.from_numpy(x), dim=-1) for x in (teacher, other))
+    return float(F.kl_div(log_q, log_p, reduction="batchmean", log_target=True))
+
+
+def _read(note: Path) -> Iterator[Baseline]:
+    for record in json.loads(note.read_text(encoding="utf-8")):
+        yield Baseline(**{**record, "onnx": note.parent / record["onnx"]})

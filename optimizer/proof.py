@@ -1,0 +1,59 @@
+"""Proof: the student timed against the teacher and the strongest dense contestant, and whether the target is met."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import Comparison, Measurement, compare
+from optimizer.measuring import measure_models, write_input_pool
+from optimizer.setting import Setting
+from optimizer.target import LatencyMs, MaxDrop
+
+__all__ = ["Proof", "prove"]
+
+STUDENT = "student"
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Measurements by name, and the student's speed-up over the fp32 teacher and over the fastest dense contestant."""
+
+    measurements: dict[str, Measurement]
+    versus_teacher: Comparison
+    versus_strongest: Comparison
+
+    @property
+    def student(self) -> Measurement:
+        """The student's measurement."""
+        return self.measurements[STUDENT]
+
+    @property
+    def teacher(self) -> Measurement:
+        """The fp32 teacher's measurement."""
+        return self.measurements[self.versus_teacher.baseline]
+
+    def meets(self, setting: Setting, dev: float) -> bool:
+        """Whether the target is met: by the whole interval, the median, or the deployed dev score."""
+        target = setting.target
+        if isinstance(target, MaxDrop):
+            return dev >= target.lowest_score(setting.baselines[0].dev)
+        if isinstance(target, LatencyMs):
+            return self.student.median * 1e3 <= target.ms
+        return self.versus_teacher.low >= target.ratio
+
+
+def prove(setting: Setting, onnx: Path, title: str) -> Proof:
+    """Time teacher at every precision and student in turns, in one run on the device."""
+    models = {f"teacher {b.precision}": b.onnx for b in setting.baselines} | {STUDENT: onnx}
+    inputs = write_input_pool(setting.work / "inputs.npz", setting.dev, setting.workload, setting.seed)
+    with setting.progress.step(title) as advance:
+        found = measure_models(
+            models, setting.runtime, setting.workload, inputs, seed=setting.seed, advance=advance
+        )
+    dense = [found[f"teacher {b.precision}"] for b in setting.baselines]
+    strongest = min(dense, key=lambda m: m.median)
+    proof = Proof(found, compare(dense[0], found[STUDENT]), compare(strongest, found[STUDENT]))
+    setting.progress.say(proof.versus_teacher.sentence)
+    setting.progress.say(proof.versus_strongest.sentence)
+    return proof

@@ -1,0 +1,137 @@
+"""Patterns: the ways a model can be made smaller, each a frozen config class and a function that proposes the next cut.
+
+To add one, write its config class and register a function with `propose.register`; `decision` and `compression`
+know patterns only through this function.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import singledispatch
+from typing import Any, Protocol
+
+from optimizer.architecture import Architecture
+from optimizer.pruning.allocation import Option, allocate
+from optimizer.pruning.sensitivity import Sensitivity
+from optimizer.surgery import LayerPlan
+
+__all__ = ["Dense", "Depth", "Plan", "Prices", "Unstructured", "View", "Width", "propose"]
+
+Plan = list["LayerPlan | None"]
+
+
+class Prices(Protocol):
+    """Milliseconds of the pieces at one workload and precision; the latency model answers."""
+
+    def room_ms(self, target_ms: float) -> float:
+        """What the layers may add up to so that the whole model is predicted to take `target_ms`."""
+        ...
+
+    def widths(self, kind: str) -> tuple[int, ...]:
+        """Measured widths of "attention" (heads) or "ffn" (neurons), 0 included."""
+        ...
+
+    def layer_ms(self, heads: int, ffn: int) -> float:
+        """One layer; 0 and 0 is a layer that is gone and costs nothing."""
+        ...
+
+
+@dataclass(frozen=True)
+class View:
+    """What a pattern sees of the model it is to cut."""
+
+    architecture: Architecture
+    sensitivity: Sensitivity
+    layer_order: tuple[int, ...]  # layers, the one to drop first first
+
+
+@dataclass(frozen=True)
+class Dense:
+    """Nothing is cut: lower precision alone."""
+
+
+@dataclass(frozen=True)
+class Width:
+    """Structured: heads and FFN neurons, each layer its own; a layer that loses both is gone."""
+
+
+@dataclass(frozen=True)
+class Depth:
+    """Structured: whole layers, the others untouched (a shallower student)."""
+
+
+@dataclass(frozen=True)
+class Unstructured:
+    """Single weights of the linear layers become zero; nothing is removed."""
+
+    sparsity: float
+
+
+@singledispatch
+def propose(pattern: Any, view: View, prices: Prices, target_ms: float) -> Plan | None:
+    """What each layer keeps so that the model is predicted to take at most `target_ms`; None where the pattern cannot reach it."""
+    raise TypeError(f"{type(pattern).__name__} is not a pattern: register a function for it")
+
+
+@propose.register
+def _(pattern: Dense, view: View, prices: Prices, target_ms: float) -> Plan | None:
+    return _everything(view.architecture)
+
+
+@propose.register
+def _(pattern: Unstructured, view: View, prices: Prices, target_ms: float) -> Plan | None:
+    return _everything(view.architecture)
+
+
+@propose.register
+def _(pattern: Depth, view: View, prices: Prices, target_ms: float) -> Plan | None:
+    plan = _everything(view.architecture)
+    costs = [prices.layer_ms(layer.heads, layer.ffn) for layer in view.architecture.layers]
+    room = prices.room_ms(target_ms)
+    for layer in view.layer_order[:-1]:
+        if sum(costs) <= room:
+            break
+        plan[layer], costs[layer] = None, 0.0
+    return plan if sum(costs) <= room else None
+
+
+@propose.register
+def _(pattern: Width, view: View, prices: Prices, target_ms: float) -> Plan | None:
+    options = [
+        _layer_options(view.sensitivity, index, layer.heads, layer.ffn, prices)
+        for index, layer in enumerate(view.architecture.layers)
+    ]
+    chosen = allocate(options, prices.room_ms(target_ms))
+    if chosen is None or not any(option.heads or option.ffn for option in chosen):
+        return None
+    return [_keep_best(view.sensitivity, layer, option) for layer, option in enumerate(chosen)]
+
+
+def _everything(architecture: Architecture) -> Plan:
+    return [
+        LayerPlan(heads=tuple(range(layer.heads)), ffn=tuple(range(layer.ffn)))
+        for layer in architecture.layers
+    ]
+
+
+def _layer_options(
+    sensitivity: Sensitivity, layer: int, heads: int, ffn: int, prices: Prices
+) -> list[Option]:
+    head_curve, ffn_curve = sensitivity.head_curves[layer], sensitivity.ffn_curves[layer]
+    return [
+        Option(h, f, prices.layer_ms(h, f), head_curve.loss(h) + ffn_curve.loss(f))
+        for h in _choices(prices.widths("attention"), heads)
+        for f in _choices(prices.widths("ffn"), ffn)
+    ]
+
+
+def _choices(measured: tuple[int, ...], present: int) -> list[int]:
+    return sorted({width for width in measured if width < present} | {present})
+
+
+def _keep_best(sensitivity: Sensitivity, layer: int, option: Option) -> LayerPlan | None:
+    if not option.heads and not option.ffn:
+        return None
+    return LayerPlan(
+        heads=sensitivity.best_heads(layer, option.heads), ffn=sensitivity.best_neurons(layer, option.ffn)
+    )

@@ -1,0 +1,139 @@
+"""Race: short distillations of the finalists, scored as they would be deployed; the worse half drops out each heat."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from transformers import PreTrainedModel
+
+from optimizer.artefact import deployed_score
+from optimizer.candidates import Candidate
+from optimizer.decision import Decision
+from optimizer.decision_record import RaceHeat
+from optimizer.distillation.trainer import Schedule, steps_within, train
+from optimizer.pruning.zeros import KeepZeros, set_zeros
+from optimizer.setting import Setting, learning_rates
+from optimizer.surgery import keep
+
+__all__ = ["race"]
+
+DEV_ROWS = 1000
+
+
+@dataclass
+class _Runner:
+    candidate: Candidate
+    model: PreTrainedModel
+    dev: float = 0.0
+
+
+def race(
+    setting: Setting, decision: Decision, advance: Callable[[float], None] = lambda share: None
+) -> Decision:
+    """Let the candidates that were not refused compete; the decision comes back with its winner and the reason.
+
+    A heat trains each runner for the same minutes at its final shape, from the teacher's weights; the next heat is
+    twice as long for those left. With one candidate there is nothing to race.
+    """
+    runners = [_Runner(c, _start(setting, c)) for c in decision.candidates if not c.refused]
+    if len(runners) == 1:
+        only = runners[0].candidate
+        return replace(
+            decision, winner=only, reason=f"{only.name} is the only candidate that can reach the target"
+        )
+    minutes = setting.effort.race_minutes / _units(len(runners))
+    laps, total, heat = 0, _laps(len(runners)), 0
+    finished: dict[str, Candidate] = {}
+    while len(runners) > 1:
+        for runner in runners:
+            runner.candidate = _run(setting, runner, minutes * 2**heat, heat)
+            laps += 1
+            advance(laps / total)
+        runners.sort(key=lambda r: (-r.dev, r.candidate.predicted.ms))
+        staying = (len(runners) + 1) // 2
+        for place, runner in enumerate(runners):
+            runner.candidate = _mark(runner.candidate, survived=place < staying)
+            finished[runner.candidate.name] = runner.candidate
+        runners, heat = runners[:staying], heat + 1
+    advance(1.0)
+    winner = runners[0].candidate
+    return replace(
+        decision,
+        candidates=tuple(finished.get(c.name, c) for c in decision.candidates),
+        winner=winner,
+        reason=_reason(winner, finished),
+    )
+
+
+def _start(setting: Setting, candidate: Candidate) -> PreTrainedModel:
+    model = copy.deepcopy(setting.teacher)
+    if candidate.changes_shape and candidate.plan is not None:
+        keep(model, candidate.plan)
+    if candidate.sparsity:
+        set_zeros(model, candidate.sparsity)
+    return model
+
+
+def _run(setting: Setting, runner: _Runner, minutes: float, heat: int) -> Candidate:
+    candidate = runner.candidate
+    steps = 0
+    if candidate.changes_shape or candidate.sparsity:
+        steps = _train(setting, runner, minutes, heat)
+    dev = setting.dev.sample(DEV_ROWS, seed=setting.seed)
+    runner.dev = deployed_score(runner.model, setting, candidate.precision, dev)
+    done = candidate.race[-1].steps if candidate.race else 0
+    return replace(
+        candidate, race=(*candidate.race, RaceHeat(steps=done + steps, dev=runner.dev, survived=True))
+    )
+
+
+def _train(setting: Setting, runner: _Runner, minutes: float, heat: int) -> int:
+    folder = setting.work / "race" / f"{runner.candidate.name.replace(' ', '-').replace('/', '-of-')}-{heat}"
+    _, rate = learning_rates(runner.candidate.architecture.hidden_size)
+    schedule = Schedule(0, rate, decay=True, evaluations=1, seed=setting.seed + heat)
+    steps = steps_within(
+        runner.model,
+        setting.train,
+        setting.objective,
+        minutes=minutes,
+        epochs=setting.effort.student_epochs,
+        schedule=schedule,
+    )
+    train(
+        runner.model,
+        setting.train,
+        setting.dev,
+        objective=setting.objective,
+        schedule=replace(schedule, steps=steps),
+        metric=setting.task.metric,
+        folder=folder,
+        callbacks=[KeepZeros(runner.model)] if runner.candidate.sparsity else [],
+    )
+    shutil.rmtree(folder, ignore_errors=True)
+    return steps
+
+
+def _mark(candidate: Candidate, *, survived: bool) -> Candidate:
+    *earlier, last = candidate.race
+    return replace(candidate, race=(*earlier, last.model_copy(update={"survived": survived})))
+
+
+def _reason(winner: Candidate, finished: dict[str, Candidate]) -> str:
+    others = sorted(
+        (c for c in finished.values() if c.name != winner.name), key=lambda c: (-len(c.race), -c.race[-1].dev)
+    )
+    beaten = ", ".join(f"{c.name} {c.race[-1].dev:.3f} after {c.race[-1].steps} steps" for c in others)
+    return (
+        f"{winner.name} scored {winner.race[-1].dev:.3f} on dev after {winner.race[-1].steps} steps; {beaten}"
+    )
+
+
+def _laps(runners: int) -> int:
+    return 0 if runners <= 1 else runners + _laps((runners + 1) // 2)
+
+
+def _units(runners: int, weight: int = 1) -> int:
+    return 0 if runners <= 1 else runners * weight + _units((runners + 1) // 2, 2 * weight)

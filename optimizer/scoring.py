@@ -1,0 +1,44 @@
+"""Scores of predictions: accuracy and F1 over all rows and by group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from sklearn.metrics import accuracy_score, f1_score
+
+from benchmarks.errors import TrimfitError
+
+__all__ = ["METRICS", "check_metric", "score", "score_by_group", "scores"]
+
+METRICS = ("accuracy", "macro_f1", "weighted_f1")
+
+
+def check_metric(metric: str) -> str:
+    """`metric` itself. Raises TrimfitError when it is not one of METRICS."""
+    if metric not in METRICS:
+        raise TrimfitError(f"unknown metric {metric!r}, expected one of {', '.join(METRICS)}")
+    return metric
+
+
+def scores(labels: np.ndarray, logits: np.ndarray) -> dict[str, float]:
+    """Every metric of `logits` [n, classes] against label indices [n], as shares in [0, 1]."""
+    predicted = logits.argmax(axis=1)
+    return {
+        "accuracy": float(accuracy_score(labels, predicted)),
+        "macro_f1": float(f1_score(labels, predicted, average="macro", zero_division=0)),
+        "weighted_f1": float(f1_score(labels, predicted, average="weighted", zero_division=0)),
+    }
+
+
+def score(labels: np.ndarray, logits: np.ndarray, metric: str) -> float:
+    """One metric, see `scores`."""
+    return scores(labels, logits)[metric]
+
+
+def score_by_group(
+    labels: np.ndarray, logits: np.ndarray, groups: Sequence[str], metric: str
+) -> dict[str, float]:
+    """The metric within each group, by group name."""
+    of = np.asarray(groups)
+    return {name: score(labels[of == name], logits[of == name], metric) for name in sorted(set(groups))}

@@ -1,0 +1,89 @@
+"""Setting: everything the stages of one job share, fixed before the first of them decides anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from benchmarks.workload import Workload
+from hardware_profiles.device import Device
+from hardware_profiles.latency_model import LatencyModel
+from hardware_profiles.profile import Anchor, LatencyProfile
+from hardware_profiles.runtimes import Runtime
+from optimizer.architecture import Architecture
+from optimizer.candidates import PricesAt
+from optimizer.effort import Effort
+from optimizer.encoding import Encoded
+from optimizer.progress import Progress
+from optimizer.target import Target
+from optimizer.tasks import Task
+
+__all__ = ["Baseline", "Setting", "learning_rates"]
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The uncompressed teacher at one precision, measured: median milliseconds, dev score, file, and the divergence
+    (nats a row) of its answers from the fp32 teacher's."""
+
+    precision: str
+    ms: float
+    dev: float
+    onnx: Path
+    divergence: float
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The job's inputs in the form the stages use them. `train` and `dev` carry the teacher's logits."""
+
+    task: Task
+    tokenizer: Any
+    teacher: PreTrainedModel
+    train: Encoded
+    dev: Encoded
+    test: Encoded | None
+    device: Device
+    runtime: Runtime
+    workload: Workload
+    profile: LatencyProfile
+    latency: LatencyModel  # fitted to the profile
+    baselines: tuple[Baseline, ...]  # fp32 first
+    target: Target
+    effort: Effort
+    objective: Any
+    seed: int
+    work: Path
+    progress: Progress
+
+    @property
+    def teacher_ms(self) -> float:
+        """The fp32 teacher's measured median, which speed-ups are against."""
+        return self.baselines[0].ms
+
+    @property
+    def calibration(self) -> Encoded:
+        """Training rows on which importance and sensitivity are measured."""
+        return self.train.sample(self.effort.calibration_rows, seed=self.seed)
+
+    def baseline(self, precision: str) -> Baseline:
+        """The uncompressed teacher at a precision."""
+        return next(b for b in self.baselines if b.precision == precision)
+
+    def corrected(self, name: str, shape: Architecture, precision: str, ms: float) -> Setting:
+        """The same setting with a latency model that has learned what a real model took."""
+        anchor = Anchor.of(name, shape, self.workload, precision, ms / 1e3)
+        profile = self.profile.with_anchor(anchor)
+        return replace(self, profile=profile, latency=LatencyModel().fit(profile))
+
+    def prices(self, precision: str) -> PricesAt:
+        """What pieces of the teacher cost on the device at a precision."""
+        return PricesAt(self.latency, Architecture.of(self.teacher), self.workload, precision)
+
+
+def learning_rates(hidden_size: int) -> tuple[float, float]:
+    """Peak learning rates (teacher, student): narrow encoders take, and need, higher ones than BERT-base's 3e-5."""
+    return (5e-5, 1e-4) if hidden_size <= 512 else (3e-5, 5e-5)

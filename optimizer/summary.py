@@ -1,0 +1,210 @@
+"""Summary: what a finished (or decided) job writes down, as manifest and decision record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import Comparison, Measurement
+from optimizer.artefact import Artefact, logits_of
+from optimizer.candidates import Candidate
+from optimizer.compression import Student
+from optimizer.decision import Decision
+from optimizer.decision_record import Correction, DecisionRecord, KeptLayer, ScoredPoint
+from optimizer.inference import predict
+from optimizer.manifest import (
+    DeviceFacts,
+    GroupScore,
+    Latency,
+    Manifest,
+    Parity,
+    Speedup,
+    StudentFacts,
+    TeacherFacts,
+)
+from optimizer.proof import Proof
+from optimizer.scoring import score_by_group, scores
+from optimizer.setting import Setting
+
+__all__ = ["decision_record", "manifest_of"]
+
+
+def manifest_of(
+    setting: Setting,
+    winner: Candidate,
+    student: Student,
+    artefact: Artefact,
+    proof: Proof,
+    dev: float,
+    predicted_ms: float,
+) -> Manifest:
+    """The manifest, its files and minutes still to be filled in. Scores the test part, with the ONNX file."""
+    part, teacher_logits, student_logits = _final_logits(setting, artefact)
+    metric = setting.task.metric
+    teacher_scores, student_scores = scores(part.labels, teacher_logits), scores(part.labels, student_logits)
+    shape = student.origin.after
+    return Manifest(
+        trimfit=version("trimfit"),
+        device=_device(setting),
+        workload=setting.workload,
+        target=str(setting.target),
+        target_met=proof.meets(setting, dev),
+        teacher=TeacherFacts(
+            metric=metric,
+            dev=setting.baselines[0].dev if setting.test is None else _teacher_dev(setting),
+            test=teacher_scores[metric] if setting.test is not None else None,
+            scores=teacher_scores,
+            latency_ms=_latency(proof.teacher),
+            parameters=_parameters(setting.teacher),
+            onnx_bytes=_bytes(setting.baselines[0].onnx),
+        ),
+        student=StudentFacts(
+            pattern="structured" if shape != student.origin.before else winner.pattern_name,
+            precision=winner.precision,
+            runtime=setting.runtime.name,
+            sparsity=winner.sparsity,
+            layers=shape.layers,
+            parameters=_parameters(student.model),
+            onnx_bytes=_bytes(artefact.path),
+            dev=dev,
+            test=student_scores[metric] if setting.test is not None else None,
+            scores=student_scores,
+            groups=_groups(setting, part.labels, teacher_logits, student_logits),
+            latency_ms=_latency(proof.student, predicted_ms),
+        ),
+        speedup=_speedup(proof.versus_teacher, setting),
+        speedup_versus_strongest_dense=_speedup(proof.versus_strongest, setting),
+        parity=Parity(**artefact.parity.model_dump()),
+        seed=setting.seed,
+        minutes=0.0,
+        files={},
+    )
+
+
+def decision_record(
+    setting: Setting,
+    decision: Decision,
+    student: Student | None = None,
+    corrections: Sequence[Correction] = (),
+    proof: Proof | None = None,
+    dev: float | None = None,
+) -> DecisionRecord:
+    """The decision as decided, or, given the student and its proof, as it ended."""
+    winner = decision.winner.name if decision.winner else None
+    return DecisionRecord(
+        device=_device(setting),
+        workload=setting.workload,
+        target=str(setting.target),
+        runtime_options=setting.runtime.options(),
+        teacher_ms=setting.teacher_ms,
+        target_ms=decision.target_ms,
+        candidates=tuple(c.record(setting.teacher_ms, chosen=c.name == winner) for c in decision.candidates),
+        reason=decision.reason,
+        rounds=student.rounds if student else (),
+        corrections=tuple(corrections),
+        kept=_kept(student) if student else (),
+        points=tuple(_points(setting, decision, student, proof, dev)),
+    )
+
+
+def _final_logits(setting: Setting, artefact: Artefact) -> tuple[object, np.ndarray, np.ndarray]:
+    part = setting.test or setting.dev
+    teacher = predict(setting.teacher, part)
+    return part, teacher, logits_of(setting.runtime, artefact.path, part)
+
+
+def _teacher_dev(setting: Setting) -> float:
+    assert setting.dev.teacher_logits is not None
+    return scores(setting.dev.labels, setting.dev.teacher_logits)[setting.task.metric]
+
+
+def _groups(
+    setting: Setting, labels: np.ndarray, teacher: np.ndarray, student: np.ndarray
+) -> dict[str, GroupScore]:
+    rows = setting.task.test or setting.task.dev
+    if rows.groups is None:
+        return {}
+    metric = setting.task.metric
+    theirs, ours = (score_by_group(labels, logits, rows.groups, metric) for logits in (teacher, student))
+    return {
+        name: GroupScore(teacher=theirs[name], student=ours[name], rows=rows.groups.count(name))
+        for name in theirs
+    }
+
+
+def _kept(student: Student) -> tuple[KeptLayer, ...]:
+    survivors = {origin.layer: origin for origin in student.origin.layers}
+    kept = []
+    for index, layer in enumerate(student.origin.before.layers):
+        origin = survivors.get(index)
+        kept.append(
+            KeptLayer(
+                layer=index,
+                heads=origin.heads if origin else (),
+                heads_total=layer.heads,
+                ffn=len(origin.ffn) if origin else 0,
+                ffn_total=layer.ffn,
+            )
+        )
+    return tuple(kept)
+
+
+def _points(
+    setting: Setting, decision: Decision, student: Student | None, proof: Proof | None, dev: float | None
+) -> list[ScoredPoint]:
+    points = [
+        ScoredPoint(
+            name=f"teacher {b.precision}",
+            dev=b.dev,
+            ms=b.ms,
+            latency_is="measured",
+            kind="teacher" if b is setting.baselines[0] else "baseline",
+        )
+        for b in setting.baselines
+    ]
+    points += [
+        ScoredPoint(
+            name=c.name, dev=c.race[-1].dev, ms=c.predicted.ms, latency_is="predicted", kind="candidate"
+        )
+        for c in decision.candidates
+        if c.race
+    ]
+    if student:
+        points += [
+            ScoredPoint(name=r.name, dev=r.dev, ms=r.predicted_ms, latency_is="predicted", kind="round")
+            for r in student.rounds
+        ]
+    if proof and dev is not None:
+        ms = proof.student.median * 1e3
+        points.append(ScoredPoint(name="student", dev=dev, ms=ms, latency_is="measured", kind="student"))
+    return points
+
+
+def _device(setting: Setting) -> DeviceFacts:
+    return DeviceFacts(
+        name=setting.device.name, fingerprint=setting.device.fingerprint, provenance=setting.device.provenance
+    )
+
+
+def _latency(measurement: Measurement, predicted_ms: float | None = None) -> Latency:
+    return Latency(median=measurement.median * 1e3, p90=measurement.p90_ms, predicted=predicted_ms)
+
+
+def _speedup(comparison: Comparison, setting: Setting) -> Speedup:
+    return Speedup(
+        median=comparison.speedup,
+        low=comparison.low,
+        high=comparison.high,
+        versus=f"{comparison.baseline} {setting.runtime.name}",
+    )
+
+
+def _parameters(model: object) -> int:
+    return sum(p.numel() for p in model.parameters())  # type: ignore[attr-defined]
+
+
+def _bytes(onnx: Path) -> int:
+    return sum(file.stat().st_size for file in onnx.parent.glob(f"{onnx.name}*"))

@@ -1,0 +1,260 @@
+"""Workflow: the stages of `optimize` in their order; each leaves its result in the job's folder and is not done twice."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, replace
+
+from transformers import set_seed
+
+from optimizer.architecture import Architecture
+from optimizer.artefact import Artefact, build, logits_of
+from optimizer.candidates import Candidate
+from optimizer.compression import Student, compress, cut_and_train, recover, untouched
+from optimizer.decision import SAFETY, Decision, decide
+from optimizer.decision_record import Correction, DecisionRecord
+from optimizer.deployment.folder import Deployment, publish, stage_files
+from optimizer.job import Job
+from optimizer.preparation import prepare
+from optimizer.progress import Progress
+from optimizer.proof import Proof, prove
+from optimizer.pruning.patterns import Width
+from optimizer.race import race
+from optimizer.scoring import score
+from optimizer.setting import Setting
+from optimizer.summary import decision_record, manifest_of
+from optimizer.target import MaxDrop
+
+__all__ = ["run"]
+
+MOST_CORRECTIONS = 3
+STRIDE = 1.25  # from round to round, when the target is a score and the latency is to be found
+MOST_STRIDES = 12
+SLACK = 0.01  # dev score that the recovery usually wins back: a round may be this far below the allowed score
+
+
+@dataclass(frozen=True)
+class _Finish:
+    """A student exported, scored and measured."""
+
+    student: Student
+    artefact: Artefact
+    dev: float
+    proof: Proof
+
+
+def run(job: Job, progress: Progress) -> Deployment:
+    """Do what is left to do of a job and return its deployment; see `Deployment.manifest.target_met`.
+
+    Raises TrimfitError for everything the person can mend: input, environment, an impossible target.
+    """
+    set_seed(job.seed)
+    if (job.out / "manifest.json").is_file():
+        job.open()  # refuses another job's deployment
+        return Deployment(job.out)
+    setting = prepare(job, progress)
+    decision = _decided(setting)
+    job.tick()
+    assert decision.winner is not None
+    winner = decision.winner
+    progress.say(f"chosen: {decision.reason}")
+    student = _compressed(setting, winner, decision.target_ms)
+    job.tick()
+    finish, corrections = _finished(setting, student, winner)
+    return _published(job, setting, decision, finish, corrections)
+
+
+def _decided(setting: Setting) -> Decision:
+    """Judge and race the candidates, or read what an earlier run decided."""
+    if (setting.work / "decision.json").is_file():
+        return _read_decision(setting)
+    with setting.progress.step("Judging the candidates") as advance:
+        decision = decide(setting, advance)
+    for candidate in decision.candidates:
+        if candidate.refused:
+            setting.progress.say(f"refused: {candidate.refused}")
+    able = [c.name for c in decision.candidates if not c.refused]
+    if not able:
+        decision = _fall_back(setting, decision)
+    else:
+        with setting.progress.step(f"Racing {', '.join(able)}") as advance:
+            decision = race(setting, decision, advance)
+    decision_record(setting, decision).write(setting.work)
+    return decision
+
+
+def _fall_back(setting: Setting, decision: Decision) -> Decision:
+    """Nothing reaches the target: the smallest the device's fastest precision allows is still the best there is."""
+    precision = min(setting.baselines, key=lambda b: b.ms).precision
+    name = f"width {precision}"
+    fastest = setting.prices(precision).fastest_ms()
+    setting.progress.say(
+        f"the target ({setting.target}) is below what this device can do: {fastest:.2f} ms is the fastest possible, "
+        f"{setting.teacher_ms / fastest:.2f}x; going there"
+    )
+    winner = next(c for c in decision.candidates if c.name == name)
+    return replace(
+        decision,
+        winner=winner,
+        target_ms=1.02 * fastest / SAFETY,
+        reason=f"{name} gets closest to the target",
+    )
+
+
+def _read_decision(setting: Setting) -> Decision:
+    record = DecisionRecord.read(setting.work)
+    teacher = Architecture.of(setting.teacher)
+    candidates = tuple(Candidate.from_record(c, teacher) for c in record.candidates)
+    winner = next(c for c, r in zip(candidates, record.candidates, strict=True) if r.chosen)
+    return Decision(candidates, record.target_ms, winner, record.reason)
+
+
+def _compressed(setting: Setting, winner: Candidate, target_ms: float) -> Student:
+    if isinstance(setting.target, MaxDrop):
+        return _as_fast_as_allowed(setting, winner)
+    student = compress(setting, winner, target_ms)
+    if student.rounds:
+        student = recover(setting, student, winner, minutes=setting.effort.recover_minutes)
+    return student
+
+
+def _as_fast_as_allowed(setting: Setting, winner: Candidate) -> Student:
+    """Cut on until the score falls too far; then recover the last good shape, or the one before it."""
+    assert isinstance(setting.target, MaxDrop)
+    lowest = setting.target.lowest_score(setting.baselines[0].dev)
+    trail = [untouched(setting)]
+    budget = setting.prices(winner.precision).predict(trail[0].origin.after).ms
+    while len(trail) <= MOST_STRIDES:
+        budget /= STRIDE
+        minutes = setting.effort.compress_minutes / setting.effort.rounds
+        student = cut_and_train(
+            setting, trail[-1], winner, budget, name=f"round {len(trail)}", minutes=minutes
+        )
+        if student.dev < lowest - SLACK or student.origin.after == trail[-1].origin.after:
+            break
+        trail.append(student)
+    for number, student in enumerate(reversed(trail[1:])):
+        name = f"recovery {number + 1}"
+        recovered = recover(setting, student, winner, name=name, minutes=setting.effort.recover_minutes)
+        if _deployed(setting, recovered, winner, setting.work / name.replace(" ", "-")).dev >= lowest:
+            return recovered
+        setting.progress.say(f"{name}: below {lowest:.4f} as deployed; going back to a larger shape")
+    return trail[0]
+
+
+@dataclass(frozen=True)
+class _Scored:
+    artefact: Artefact
+    dev: float
+
+
+def _deployed(setting: Setting, student: Student, winner: Candidate, folder: object) -> _Scored:
+    artefact = build(student.model, setting.tokenizer, setting.runtime, winner.precision, folder, setting.dev)  # type: ignore[arg-type]
+    logits = logits_of(setting.runtime, artefact.path, setting.dev)
+    return _Scored(artefact, score(setting.dev.labels, logits, setting.task.metric))
+
+
+def _finished(setting: Setting, student: Student, winner: Candidate) -> tuple[_Finish, list[Correction]]:
+    """Export, score and measure; where the measured target is missed, teach the latency model and cut on."""
+    corrections: list[Correction] = []
+    while True:
+        finish = _measured(setting, student, winner, len(corrections))
+        measured = finish.proof.student.median * 1e3
+        shape = student.origin.after
+        corrections.append(
+            Correction(
+                predicted_ms=setting.prices(winner.precision).predict(shape).ms,
+                measured_ms=measured,
+                speedup=finish.proof.versus_teacher.speedup,
+                layers=shape.layers,
+            )
+        )
+        met = finish.proof.meets(setting, finish.dev)
+        if met or isinstance(setting.target, MaxDrop) or len(corrections) > MOST_CORRECTIONS:
+            return finish, corrections
+        setting = setting.corrected(f"student {len(corrections)}", shape, winner.precision, measured)
+        winner = winner if winner.changes_shape else replace(winner, pattern=Width())
+        smaller = _cut_on(
+            setting, student, winner, _still_wanted(setting, finish, len(corrections)), len(corrections)
+        )
+        if smaller.origin.after == shape:
+            return finish, corrections  # nothing smaller is left on this device
+        student = smaller
+
+
+def _still_wanted(setting: Setting, finish: _Finish, attempt: int) -> float:
+    """Milliseconds to aim at after a miss: against the teacher as timed beside the student, a little lower each time."""
+    assert not isinstance(setting.target, MaxDrop)
+    teacher_ms = finish.proof.teacher.median * 1e3
+    target_ms = setting.target.milliseconds(teacher_ms)
+    return target_ms * SAFETY ** (1 + attempt / 2)
+
+
+def _cut_on(setting: Setting, student: Student, winner: Candidate, budget_ms: float, number: int) -> Student:
+    setting.progress.say(f"target missed; correction {number} aims at {budget_ms:.2f} ms")
+    minutes = setting.effort.compress_minutes / setting.effort.rounds
+    cut = cut_and_train(setting, student, winner, budget_ms, name=f"correction {number}", minutes=minutes)
+    if cut.origin.after == student.origin.after:
+        return student
+    return recover(
+        setting,
+        cut,
+        winner,
+        name=f"recovery after correction {number}",
+        minutes=setting.effort.recover_minutes / 2,
+    )
+
+
+def _measured(setting: Setting, student: Student, winner: Candidate, attempt: int) -> _Finish:
+    folder = setting.work / f"attempt-{attempt}"
+    with setting.progress.step("Exporting and scoring the student"):
+        scored = _deployed(setting, student, winner, folder)
+    setting.progress.say(
+        f"student {winner.precision}: dev {setting.task.metric} {scored.dev:.4f} with onnxruntime"
+    )
+    proof = prove(setting, scored.artefact.path, "Timing teacher and student on the device")
+    return _Finish(student, scored.artefact, scored.dev, proof)
+
+
+def _published(
+    job: Job, setting: Setting, decision: Decision, finish: _Finish, corrections: list[Correction]
+) -> Deployment:
+    """Score the test part once, write the deployment folder and clear the work away."""
+    assert decision.winner is not None
+    stage = job.work / "deployment"
+    with setting.progress.step("Scoring the test part and writing the deployment"):
+        stage_files(
+            stage,
+            model=finish.student.model,
+            tokenizer=setting.tokenizer,
+            onnx=finish.artefact.path,
+            runtime=setting.runtime,
+            workload=setting.workload,
+            longest=max(int(rows.lengths.max()) for rows in (setting.train, setting.dev)),
+            measurements=list(finish.proof.measurements.values()),
+        )
+        manifest = manifest_of(
+            setting,
+            decision.winner,
+            finish.student,
+            finish.artefact,
+            finish.proof,
+            finish.dev,
+            corrections[0].predicted_ms,
+        )
+        record = decision_record(
+            setting, decision, finish.student, corrections, finish.proof, manifest.student.dev
+        )
+        manifest = manifest.model_copy(update={"minutes": job.tick()})
+        deployment = publish(stage, job.out, record, manifest)
+    _clear(job)
+    return deployment
+
+
+def _clear(job: Job) -> None:
+    """Keep the note of what was asked; the rest of the work folder only takes up space."""
+    for path in job.work.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != "job.json":
+            path.unlink()
