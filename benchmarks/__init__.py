@@ -1,5 +1,7 @@
 """How long does it take, and how sure are we."""
 
+from benchmarks.benchmark import benchmark_files
+from benchmarks.benchmark_result import BenchmarkResult
 from benchmarks.budget import Budget
 from benchmarks.calls import measure_calls
 from benchmarks.comparison import Comparison, compare
@@ -13,6 +15,7 @@ from benchmarks.stability import instability
 from benchmarks.workload import Workload
 
 __all__ = [
+    "BenchmarkResult",
     "Budget",
     "Comparison",
     "Contestant",
@@ -26,6 +29,7 @@ __all__ = [
     "Subject",
     "TrimfitError",
     "Workload",
+    "benchmark_files",
     "compare",
     "instability",
     "machine_peak",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import signal
 import subprocess
@@ -10,7 +9,6 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -19,9 +17,10 @@ from pydantic import BaseModel, ConfigDict, field_validator
 
 from benchmarks.errors import TrimfitError
 from benchmarks.measurement import Subject
+from benchmarks.onnx_file import file_bytes, file_sha256
 from benchmarks.workload import Workload
 
-__all__ = ["Contestant", "Launch", "file_bytes", "file_sha256"]
+__all__ = ["Contestant", "Launch"]
 
 WORKER = Path(__file__).parent / "worker"
 PATIENCE_SECONDS = 600.0  # for one answer of a worker, after which it is ended
@@ -71,30 +70,6 @@ class Contestant(BaseModel):
             file_bytes=file_bytes(self.model),
             inputs_sha256=file_sha256(self.inputs) if self.inputs else None,
         )
-
-
-def file_bytes(model: Path) -> int:
-    """Size of the model with its external data (files beside it named after it)."""
-    if model.is_dir():
-        return sum(path.stat().st_size for path in model.rglob("*") if path.is_file())
-    return sum(path.stat().st_size for path in model.parent.glob(f"{model.name}*") if path.is_file())
-
-
-def file_sha256(path: Path) -> str | None:
-    """Hexadecimal sha256 of a file, None of a folder; remembered while size and time of change stay."""
-    if path.is_dir():
-        return None
-    status = path.stat()
-    return _sha256(str(path), status.st_size, status.st_mtime_ns)
-
-
-@lru_cache(maxsize=64)
-def _sha256(path: str, size: int, changed: int) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 class Launch:

@@ -11,6 +11,7 @@ import onnx
 from onnx import helper
 
 from benchmarks.errors import TrimfitError
+from benchmarks.onnx_file import load_graph
 from benchmarks.workload import Workload
 
 __all__ = ["ModelInput", "check_pool", "model_inputs", "random_pool"]
@@ -30,23 +31,6 @@ class ModelInput(NamedTuple):
     name: str
     dtype: np.dtype[Any]
     shape: tuple[Dimension, ...]
-
-
-def load_graph(model: Path) -> onnx.GraphProto:
-    """The graph of an ONNX file without its external data.
-
-    Raises:
-        TrimfitError: there is no such file or it is not ONNX.
-    """
-    if not model.is_file():
-        raise TrimfitError(f"got {model}, expected an ONNX file: no such file")
-    try:
-        graph: onnx.GraphProto = onnx.load(str(model), load_external_data=False).graph
-    except Exception as error:
-        raise TrimfitError(f"got {model}, expected an ONNX file: it cannot be read ({error})") from error
-    if not graph.node:
-        raise TrimfitError(f"got {model}, expected an ONNX file with operators: it has none, export it again")
-    return graph
 
 
 def model_inputs(model: Path) -> tuple[ModelInput, ...]:

@@ -1,0 +1,158 @@
+"""benchmark_files: everything `trimfit benchmark A.onnx B.onnx` measures."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.benchmark_result import BenchmarkResult, ThroughputPoint
+from benchmarks.budget import Budget
+from benchmarks.contestant import Contestant, Launch
+from benchmarks.energy import Energy, energy_per_call, read_counters
+from benchmarks.errors import TrimfitError
+from benchmarks.inputs import random_pool
+from benchmarks.machine_peak import machine_peak
+from benchmarks.measurement import Measurement
+from benchmarks.model_file import read_model_file
+from benchmarks.sampling import measure
+from benchmarks.workload import Workload
+
+__all__ = ["benchmark_files", "throughput_workloads"]
+
+THROUGHPUT_BATCHES = (1, 8, 32)
+THROUGHPUT_BUDGET = Budget(
+    launches=2, min_launches=2, rounds=4, max_seconds=4.0, min_samples=8, precision=0.05
+)
+MEASURING_SHARE = 0.7  # of the progress, when throughput follows
+
+Progress = Callable[[float], None]
+
+
+def benchmark_files(
+    paths: Sequence[str | Path],
+    workload: Workload | None = None,
+    *,
+    dims: Mapping[str, int] | None = None,
+    budget: Budget | None = None,
+    options: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+    inputs: str | Path | None = None,
+    throughput: bool = False,
+    seed: int = 0,
+) -> BenchmarkResult:
+    """Time ONNX files side by side and read everything else that can be said about them.
+
+    Args:
+        paths: the files; the first is what the others are compared with.
+        workload: batch, sequence length and threads; dimensions of such names take their sizes there.
+        dims: sizes of other symbolic dimensions by name.
+        budget: of the timing, see `measure`.
+        options: of onnxruntime, see `Contestant.options`; the same for all files.
+        progress: called with the share done, 0 to 1.
+        inputs: an .npz of real inputs, see `Contestant.inputs`; made up at random without.
+        throughput: also measure rows a second at batches 1, 8 and 32 on one thread and on all cores.
+        seed: of order and made-up inputs.
+
+    Raises:
+        TrimfitError: a file is missing, not ONNX or does not run, or a dimension is unknown; one line.
+    """
+    workload = workload or Workload()
+    contestants = [
+        Contestant(
+            name=name,
+            model=Path(path),
+            workload=workload,
+            options=dict(options or {}),
+            inputs=Path(inputs) if inputs else None,
+            dims=dict(dims or {}),
+        )
+        for path, name in zip(paths, _names(paths), strict=True)
+    ]
+    files = tuple(read_model_file(entry.model, entry.name, workload, entry.dims) for entry in contestants)
+    share = MEASURING_SHARE if throughput else 1.0
+    measurements = measure(contestants, budget=budget, seed=seed, progress=_part(progress, 0.0, share))
+    kinds = sorted({file.precision for file in files if file.flops is not None})
+    return BenchmarkResult(
+        measurements=measurements,
+        files=files,
+        peaks=tuple(machine_peak(workload.threads, kind) for kind in kinds),
+        energy=_energy(contestants, measurements, seed),
+        throughput=_throughput(contestants, seed, _part(progress, share, 1.0)) if throughput else (),
+    )
+
+
+def _names(paths: Sequence[str | Path]) -> list[str]:
+    """File names without suffix, with the folders it takes to tell them apart; else numbered."""
+    if not paths:
+        raise TrimfitError("got no files, expected at least one ONNX file: name it")
+    parts = [Path(path).absolute().with_suffix("").parts for path in paths]
+    for depth in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(part[-depth:]) for part in parts]
+        if len(set(names)) == len(names):
+            return names
+    return [f"{Path(path).stem} ({number})" for number, path in enumerate(paths, 1)]
+
+
+def _part(progress: Progress | None, low: float, high: float) -> Progress | None:
+    return None if progress is None else lambda share: progress(low + share * (high - low))
+
+
+def throughput_workloads(workload: Workload, cores: int) -> list[Workload]:
+    """The batches and thread counts at which throughput is measured."""
+    threads = sorted({1, workload.threads, cores})
+    batches = sorted({workload.batch, *THROUGHPUT_BATCHES})
+    settings = [{"batch": batch, "threads": count} for count in threads for batch in batches]
+    return [workload.model_copy(update=setting) for setting in settings]
+
+
+def _throughput(
+    contestants: Sequence[Contestant], seed: int, progress: Progress | None
+) -> tuple[ThroughputPoint, ...]:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workloads = throughput_workloads(contestants[0].workload, cores)
+    points = []
+    for number, workload in enumerate(workloads, 1):
+        asked = [entry.model_copy(update={"workload": workload, "inputs": None}) for entry in contestants]
+        points += [_point(m, workload) for m in measure(asked, budget=THROUGHPUT_BUDGET, seed=seed)]
+        if progress:
+            progress(number / len(workloads))
+    return tuple(points)
+
+
+def _point(measurement: Measurement, workload: Workload) -> ThroughputPoint:
+    return ThroughputPoint(
+        name=measurement.subject.name,
+        batch=workload.batch,
+        threads=workload.threads,
+        rows_per_second=workload.batch / measurement.median,
+    )
+
+
+def _energy(
+    contestants: Sequence[Contestant], measurements: Sequence[Measurement], seed: int
+) -> tuple[Energy, ...]:
+    """Each contestant alone for a second, in one more launch; no launch where the counters cannot be read."""
+    try:
+        read_counters()
+    except TrimfitError as error:
+        return tuple(Energy(name=entry.name, reason=str(error)) for entry in contestants)
+    return tuple(
+        _energy_of(entry, m.median, seed) for entry, m in zip(contestants, measurements, strict=True)
+    )
+
+
+def _energy_of(contestant: Contestant, call_seconds: float, seed: int) -> Energy:
+    with tempfile.TemporaryDirectory(prefix="trimfit-") as folder:
+        pool = Path(folder) / "inputs.npz"
+        np.savez(pool, **random_pool(contestant.model, contestant.workload, contestant.dims, seed=seed))  # type: ignore[arg-type]
+        with Launch(contestant, pool, seed) as launch:
+            launch.ready()
+            launch.ask("load", cpus=[])
+            return energy_per_call(
+                contestant.name, lambda calls: launch.ask("turn", settle=0, timed=calls), call_seconds
+            )
