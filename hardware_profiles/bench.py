@@ -1,34 +1,38 @@
-"""Bench: builds, prepares, loads and times the graphs of one precision, in turns."""
+"""Bench: builds, prepares, loads and times the graphs of one precision, all in turns."""
 
 from __future__ import annotations
 
 import tempfile
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import psutil
+from numpy.typing import NDArray
 
-from benchmarks import Budget, Workload, measure_calls
+from benchmarks import Budget, measure_calls
 from hardware_profiles.micro_graph import encoder_graph, random_inputs, unit_graph
 from hardware_profiles.profile import Anchor, LatencyProfile, UnitTiming
-from hardware_profiles.profile_request import ProfileRequest
+from hardware_profiles.profile_request import Effort, ProfileRequest
 from hardware_profiles.runtimes import Runtime, Session
 from hardware_profiles.shape import EncoderShape
 from hardware_profiles.unit import Unit, weight_bytes
 
-__all__ = ["Bench", "Timing"]
+__all__ = ["Bench", "Report", "Timing"]
 
 Report = Callable[[str, float], None]
-Builder = Callable[[Path], Path]
 
-_REFERENCE, _GLUE = "reference", "glue"
-_SECONDS_PER_GRAPH = {"fast": 0.3, "default": 0.7, "thorough": 2.0}
+_ROUNDS: dict[Effort, int] = {"fast": 16, "default": 40, "thorough": 120}
+_SECONDS_PER_GRAPH: dict[Effort, float] = {"fast": 0.25, "default": 0.6, "thorough": 2.0}
+_PASSES = 4  # between them progress is told
 _BYTES_PER_CHAIN = 3e6  # small, so that units are timed with their weights in the caches where they can be
 _MOST_REPEAT = 8
-_BUILDING = 0.4  # share of a group's time that building and loading takes
+_BUILDING = 0.4  # share of the time that building and loading takes
+_MEMORY_SHARE = 0.25  # of the free memory, for the weights of the graphs that are timed together
+_COPIES_IN_MEMORY = 3  # of a weight while a model is loaded
 
 
 @dataclass(frozen=True)
@@ -40,10 +44,19 @@ class Timing:
     n: int
 
     @classmethod
-    def of(cls, seconds: np.ndarray) -> Timing:
+    def of(cls, seconds: NDArray[np.float64]) -> Timing:
         """Summarise samples [n] in seconds."""
         low, middle, high = np.percentile(seconds, (25, 50, 75))
         return cls(float(middle), float(high - low), len(seconds))
+
+
+@dataclass(frozen=True)
+class _Graph:
+    """A model to be timed: its name, how it is written to a path, and the bytes of its weights."""
+
+    name: str
+    build: Callable[[Path], Path]
+    size: float
 
 
 class Bench:
@@ -54,112 +67,163 @@ class Bench:
         self.request = request
         self.precision = precision
         self.seed = seed
+        self._reference = self._encoder("reference", request.reference)
+        self._glue = self._chain(request.unit("glue"), 1)
 
-    def units(self, units: Iterable[Unit], profile: LatencyProfile, report: Report) -> list[UnitTiming]:
-        """Time those units that the profile lacks, with the glue and the reference in turns."""
-        request = self.request
-        missing = [unit for unit in units if not profile.find(unit, request.workload, self.precision)]
-        if not missing:
-            return []
-        return self._chains([(unit, self._repeat(unit)) for unit in (request.unit("glue"), *missing)], report)
+    def complete(self, profile: LatencyProfile, report: Report) -> LatencyProfile:
+        """Time the units, ladder and whole models that the profile lacks and add them.
 
-    def ladder(self, profile: LatencyProfile, report: Report) -> list[UnitTiming]:
-        """Time those chains of growing length that the profile lacks."""
-        known = {(e.unit, e.repeat) for e in profile.ladder if self._is_mine(e.workload, e.precision)}
-        missing = [chain for chain in self.request.ladder(self.precision) if chain not in known]
-        return self._chains(missing, report) if missing else []
+        All take turns, so that a busy minute of the machine touches all alike; only what would not fit into
+        memory together is timed in batches.
+        """
+        units = [(unit, self._repeat(unit)) for unit in self._missing_units(profile)]
+        ladder = self._missing_ladder(profile)
+        shapes = self._missing_anchors(profile)
+        graphs = [self._chain(unit, copies) for unit, copies in (*units, *ladder)]
+        graphs += [self._encoder(name, shape) for name, shape in shapes.items()]
+        times: dict[str, tuple[Timing, Timing, Timing]] = {}
+        batches = list(_batches({graph.name: graph for graph in graphs}.values()))
+        for number, batch in enumerate(batches):
 
-    def _is_mine(self, workload: Workload, precision: str) -> bool:
-        return workload == self.request.workload and precision == self.precision
+            def part(label: str, share: float, done: int = number) -> None:
+                report(label, (done + share) / len(batches))
 
-    def _chains(self, chains: list[tuple[Unit, int]], report: Report) -> list[UnitTiming]:
-        """Time (unit, copies) with the glue and the reference in turns."""
-        graphs = {f"{copies} x {unit}": self._chain(unit, copies) for unit, copies in chains}
-        times = self._times(graphs | {_GLUE: self._chain(self.request.unit("glue"), 1)}, report)
-        return [
-            UnitTiming(
-                unit=unit,
-                workload=self.request.workload,
-                precision=self.precision,
-                repeat=copies,
-                **vars(times[f"{copies} x {unit}"]),
-                glue_seconds=times[_GLUE].seconds,
-                reference_seconds=times[_REFERENCE].seconds,
-            )
-            for unit, copies in chains
-        ]
-
-    def anchors(self, profile: LatencyProfile, report: Report) -> list[Anchor]:
-        """Time those whole models that the profile lacks."""
-        request = self.request
-        known = {
-            (a.shape, a.workload, a.precision, a.activation) for a in profile.anchors if a.source == "built"
-        }
-        missing = {
-            name: shape
-            for name, shape in request.anchors.items()
-            if (shape, request.workload, self.precision, request.activation) not in known
-        }
-        if not missing:
-            return []
-        times = self._times({name: self._encoder(shape) for name, shape in missing.items()}, report)
-        return [
-            Anchor(
-                name=name,
-                shape=shape,
-                workload=request.workload,
-                precision=self.precision,
-                **vars(times[name]),
-                activation=request.activation,
-                source="built",
-                reference_seconds=times[_REFERENCE].seconds,
-            )
-            for name, shape in missing.items()
-        ]
+            mine = self._times(batch, part)
+            fixed = mine[self._glue.name], mine[self._reference.name]
+            times |= {graph.name: (mine[graph.name], *fixed) for graph in batch}
+        return (
+            profile.with_entries(self._unit_timing(*chain, times) for chain in units)
+            .with_ladder(self._unit_timing(*chain, times) for chain in ladder)
+            .with_anchor(*(self._anchor(name, shape, times) for name, shape in shapes.items()))
+        )
 
     def options(self, alternatives: Mapping[str, Runtime]) -> dict[str, Timing]:
-        """Time the reference encoder under each option set."""
+        """Time a whole encoder under each option set."""
+        name, shape = next(iter(self.request.anchors.items()))
         with tempfile.TemporaryDirectory(prefix="trimfit-") as folder:
-            model = self._prepared(self._encoder(self.request.reference), Path(folder))
+            model = self._prepared(self._encoder(name, shape), Path(folder))
             threads = self.request.workload.threads
-            return self._measure({name: it.session(model, threads) for name, it in alternatives.items()})
+            sessions = {name: runtime.session(model, threads) for name, runtime in alternatives.items()}
+        return self._measure(sessions, lambda label, share: None)
 
-    def _times(self, graphs: Mapping[str, Builder], report: Report) -> dict[str, Timing]:
+    # -- what is missing ------------------------------------------------------------------------------------
+
+    def _missing_units(self, profile: LatencyProfile) -> list[Unit]:
+        units = (*self.request.units("attention"), *self.request.units("ffn"))
+        return [unit for unit in units if not profile.find(unit, self.request.workload, self.precision)]
+
+    def _missing_ladder(self, profile: LatencyProfile) -> list[tuple[Unit, int]]:
+        known = {(e.unit, e.repeat) for e in profile.ladder if self._is_mine(e)}
+        return [chain for chain in self.request.ladder(self.precision) if chain not in known]
+
+    def _missing_anchors(self, profile: LatencyProfile) -> dict[str, EncoderShape]:
+        known = {(a.shape, a.activation) for a in profile.anchors if a.source == "built" and self._is_mine(a)}
+        anchors = self.request.anchors.items()
+        return {name: shape for name, shape in anchors if (shape, self.request.activation) not in known}
+
+    def _is_mine(self, item: UnitTiming | Anchor) -> bool:
+        return item.workload == self.request.workload and item.precision == self.precision
+
+    # -- what comes out -------------------------------------------------------------------------------------
+
+    def _unit_timing(
+        self, unit: Unit, copies: int, times: Mapping[str, tuple[Timing, Timing, Timing]]
+    ) -> UnitTiming:
+        timing, glue, reference = times[_chain_name(unit, copies)]
+        return UnitTiming(
+            unit=unit,
+            workload=self.request.workload,
+            precision=self.precision,
+            repeat=copies,
+            **vars(timing),
+            glue_seconds=glue.seconds,
+            reference_seconds=reference.seconds,
+        )
+
+    def _anchor(
+        self, name: str, shape: EncoderShape, times: Mapping[str, tuple[Timing, Timing, Timing]]
+    ) -> Anchor:
+        timing, _, reference = times[name]
+        return Anchor(
+            name=name,
+            shape=shape,
+            workload=self.request.workload,
+            precision=self.precision,
+            **vars(timing),
+            activation=self.request.activation,
+            source="built",
+            reference_seconds=reference.seconds,
+        )
+
+    # -- timing ---------------------------------------------------------------------------------------------
+
+    def _times(self, graphs: Sequence[_Graph], report: Report) -> dict[str, Timing]:
         sessions = {}
-        graphs = dict(graphs) | {_REFERENCE: self._encoder(self.request.reference)}
-        for done, (name, build) in enumerate(graphs.items()):
-            report(f"{self.precision}: {name}", _BUILDING * done / len(graphs))
+        graphs = [*graphs, self._glue, self._reference]
+        for done, graph in enumerate(graphs):
+            report(f"{self.precision}: building {graph.name}", _BUILDING * done / len(graphs))
             with tempfile.TemporaryDirectory(prefix="trimfit-") as folder:
-                model = self._prepared(build, Path(folder))
-                sessions[name] = self.runtime.session(model, self.request.workload.threads)
-        report(f"{self.precision}: timing {len(graphs)} graphs in turns", _BUILDING)
-        return self._measure(sessions)
+                model = self._prepared(graph, Path(folder))
+                sessions[graph.name] = self.runtime.session(model, self.request.workload.threads)
+        return self._measure(sessions, report)
 
-    def _measure(self, sessions: Mapping[str, Session]) -> dict[str, Timing]:
+    def _measure(self, sessions: Mapping[str, Session], report: Report) -> dict[str, Timing]:
         inputs = random_inputs(self.request.workload, self.seed)
         calls = {name: partial(session.run, None, inputs) for name, session in sessions.items()}
-        budget = Budget(max_seconds=_SECONDS_PER_GRAPH[self.request.budget] * len(calls))
-        samples = measure_calls(calls, budget=budget, seed=self.seed)
-        return {name: Timing.of(seconds) for name, seconds in samples.items()}
+        effort = self.request.budget
+        budget = Budget(
+            launches=1,
+            rounds=_ROUNDS[effort] // _PASSES,
+            max_seconds=_SECONDS_PER_GRAPH[effort] * len(calls) / _PASSES,
+        )
+        passes = []
+        for number in range(_PASSES):
+            share = _BUILDING + (1 - _BUILDING) * number / _PASSES
+            report(f"{self.precision}: timing {len(calls)} graphs in turns", share)
+            passes.append(measure_calls(calls, budget=budget, seed=self.seed + number))
+        return {name: Timing.of(np.concatenate([samples[name] for samples in passes])) for name in calls}
 
-    def _prepared(self, build: Builder, folder: Path) -> Path:
-        return self.runtime.prepare(build(folder / "fp32.onnx"), self.precision, folder / "prepared.onnx")
+    def _prepared(self, graph: _Graph, folder: Path) -> Path:
+        return self.runtime.prepare(
+            graph.build(folder / "fp32.onnx"), self.precision, folder / "prepared.onnx"
+        )
 
-    def _chain(self, unit: Unit, copies: int) -> Builder:
+    # -- graphs ---------------------------------------------------------------------------------------------
+
+    def _chain(self, unit: Unit, copies: int) -> _Graph:
         seed = zlib.crc32(unit.model_dump_json().encode()) + self.seed
         length = self.request.workload.seq_len
-        return lambda path: unit_graph(unit, copies, path, seq_len=length, seed=seed)
+        build = partial(unit_graph, unit, copies, seq_len=length, seed=seed)
+        size = weight_bytes(copies * unit.weights, self.precision)
+        return _Graph(_chain_name(unit, copies), build, size)
 
-    def _encoder(self, shape: EncoderShape) -> Builder:
-        seed = zlib.crc32(shape.model_dump_json().encode()) + self.seed
+    def _encoder(self, name: str, shape: EncoderShape) -> _Graph:
         request = self.request
-        return lambda path: encoder_graph(
-            shape, path, activation=request.activation, seq_len=request.workload.seq_len, seed=seed
-        )
+        seed = zlib.crc32(shape.model_dump_json().encode()) + self.seed
+        length, activation = request.workload.seq_len, request.activation
+        build = partial(encoder_graph, shape, activation=activation, seq_len=length, seed=seed)
+        blocks = [(request.unit("attention", x.heads), request.unit("ffn", x.ffn)) for x in shape.layers]
+        weights = sum(unit.weights for pair in blocks for unit in pair)
+        return _Graph(name, build, weight_bytes(weights, self.precision))
 
     def _repeat(self, unit: Unit) -> int:
         """More copies of small units, whose time would drown in the glue's."""
-        if unit.kind == "glue":
-            return 1
         bytes_each = max(1.0, weight_bytes(unit.weights, self.precision))
         return int(np.clip(round(_BYTES_PER_CHAIN / bytes_each), 1, _MOST_REPEAT))
+
+
+def _chain_name(unit: Unit, copies: int) -> str:
+    return f"{copies} x {unit}"
+
+
+def _batches(graphs: Iterable[_Graph]) -> Iterator[list[_Graph]]:
+    """Cut into runs whose weights fit into memory together; a graph that is too large alone goes alone."""
+    room = _MEMORY_SHARE * psutil.virtual_memory().available / _COPIES_IN_MEMORY
+    batch: list[_Graph] = []
+    for graph in graphs:
+        if batch and sum(it.size for it in batch) + graph.size > room:
+            yield batch
+            batch = []
+        batch.append(graph)
+    if batch:
+        yield batch

@@ -16,7 +16,7 @@ Effort = Literal["fast", "default", "thorough"]
 
 SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95)
 _RUNG_BYTES = 0.6e6  # of the unit that chains of a ladder repeat
-_REFERENCE_DEPTH = 4  # the reference is timed in every group: deep enough to be steady, not deeper
+_REFERENCE_BYTES = 1e6  # of weights in each of the reference's two blocks
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,10 @@ class ProfileRequest:
 
     @property
     def reference(self) -> EncoderShape:
-        """The encoder that is timed with every group, as a clock."""
-        depth = min(self.depth, _REFERENCE_DEPTH)
-        return EncoderShape.uniform(self.hidden_size, self.head_size, depth, self.max_heads, self.max_ffn)
+        """The layer that is timed with everything, as a clock: so small that it runs from the caches."""
+        heads, ffn = head_widths(self.max_heads)[1:], ffn_widths(self.max_ffn)[1:]
+        size = {width: weight_bytes(self.unit("attention", width).weights, "fp32") for width in heads}
+        small = max((width for width in heads if size[width] <= _REFERENCE_BYTES), default=heads[0])
+        size = {width: weight_bytes(self.unit("ffn", width).weights, "fp32") for width in ffn}
+        narrow = max((width for width in ffn if size[width] <= _REFERENCE_BYTES), default=ffn[0])
+        return EncoderShape.uniform(self.hidden_size, self.head_size, 1, small, narrow)

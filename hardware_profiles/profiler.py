@@ -19,6 +19,7 @@ __all__ = ["ProfileRequest", "Progress", "run_profile"]
 
 Progress = Callable[[str, float], None]
 
+_CHOOSING = 0.05  # share of the time that choosing options takes
 _MUST_WIN_BY = 0.01  # an option set replaces the stock one only if it is faster by more than this
 
 
@@ -35,7 +36,7 @@ def run_profile(
 
     A stock `runtime` gets the options that are fastest on the device (`profile.runtime`); one with options of
     its own keeps them. `cache` is a folder (None: `cache_folder()`); the profile is saved there after every
-    group, so that an interrupted run goes on. `progress` is called with a label and the share done.
+    precision, so that an interrupted run goes on. `progress` is called with a label and the share done.
     Raises TrimfitError for a precision that the runtime lacks.
     """
     unknown = [precision for precision in request.precisions if precision not in runtime.precisions]
@@ -59,45 +60,25 @@ def _silent(label: str, share: float) -> None:
 def _stages(
     profile: LatencyProfile, runtime: Runtime, request: ProfileRequest, progress: Progress, seed: int
 ) -> Iterator[LatencyProfile]:
-    """The profile after each group that was measured; groups that are known are skipped."""
+    """The profile after each step; what is known is not measured again."""
     if not profile.trials and not runtime.options():
         progress("choosing the runtime's options", 0.0)
         profile = _with_best_options(profile, runtime, request, seed)
         yield profile
-    tasks = [(precision, stage) for precision in request.precisions for stage in _STAGES]
-    for index, (precision, stage) in enumerate(tasks):
+    for index, precision in enumerate(request.precisions):
 
-        def report(name: str, part: float, done: int = index + 1) -> None:
-            progress(name, (done + part) / (len(tasks) + 1))
+        def report(label: str, share: float, done: int = index) -> None:
+            progress(label, _CHOOSING + (1 - _CHOOSING) * (done + share) / len(request.precisions))
 
-        profile = stage(profile, Bench(profile.runtime, request, precision, seed), report)
+        profile = Bench(profile.runtime, request, precision, seed).complete(profile, report)
         yield profile
     progress("profile complete", 1.0)
-
-
-def _attention(profile: LatencyProfile, bench: Bench, report: Progress) -> LatencyProfile:
-    return profile.with_entries(bench.units(bench.request.units("attention"), profile, report))
-
-
-def _ffn(profile: LatencyProfile, bench: Bench, report: Progress) -> LatencyProfile:
-    return profile.with_entries(bench.units(bench.request.units("ffn"), profile, report))
-
-
-def _ladder(profile: LatencyProfile, bench: Bench, report: Progress) -> LatencyProfile:
-    return profile.with_ladder(bench.ladder(profile, report))
-
-
-def _anchors(profile: LatencyProfile, bench: Bench, report: Progress) -> LatencyProfile:
-    return profile.with_anchor(*bench.anchors(profile, report))
-
-
-_STAGES = (_attention, _ffn, _ladder, _anchors)
 
 
 def _with_best_options(
     profile: LatencyProfile, runtime: Runtime, request: ProfileRequest, seed: int
 ) -> LatencyProfile:
-    """Time the reference encoder under every option set; the best over all precisions is kept."""
+    """Time a whole encoder under every option set; the best over all precisions is kept."""
     alternatives = runtime.alternatives(request.workload.threads)
     trials = []
     for precision in request.precisions:
