@@ -1,0 +1,1 @@
+"""Studies run by hand: `python -m benchmarks.suites.NAME [--quick] --json FILE`. Nothing imports them."""
