@@ -126,9 +126,7 @@ class Bench:
 
     # -- what comes out -------------------------------------------------------------------------------------
 
-    def _unit_timing(
-        self, unit: Unit, copies: int, times: Mapping[str, tuple[Timing, Timing, Timing]]
-    ) -> UnitTiming:
+    def _unit_timing(self, unit: Unit, copies: int, times: Mapping[str, tuple[Timing, Timing, Timing]]) -> UnitTiming:
         timing, glue, reference = times[_chain_name(unit, copies)]
         return UnitTiming(
             unit=unit,
@@ -140,9 +138,7 @@ class Bench:
             reference_seconds=reference.seconds,
         )
 
-    def _anchor(
-        self, name: str, shape: EncoderShape, times: Mapping[str, tuple[Timing, Timing, Timing]]
-    ) -> Anchor:
+    def _anchor(self, name: str, shape: EncoderShape, times: Mapping[str, tuple[Timing, Timing, Timing]]) -> Anchor:
         timing, _, reference = times[name]
         return Anchor(
             name=name,
@@ -184,9 +180,7 @@ class Bench:
         return {name: Timing.of(np.concatenate([samples[name] for samples in passes])) for name in calls}
 
     def _prepared(self, graph: _Graph, folder: Path) -> Path:
-        return self.runtime.prepare(
-            graph.build(folder / "fp32.onnx"), self.precision, folder / "prepared.onnx"
-        )
+        return self.runtime.prepare(graph.build(folder / "fp32.onnx"), self.precision, folder / "prepared.onnx")
 
     # -- graphs ---------------------------------------------------------------------------------------------
 

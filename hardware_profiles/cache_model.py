@@ -48,9 +48,7 @@ class CacheModel:
         return min(fits, key=lambda fit: fit[0])[1]
 
 
-def _fit(
-    shape: CacheModel, total_bytes: NDArray[np.float64], rate: NDArray[np.float64]
-) -> tuple[float, CacheModel]:
+def _fit(shape: CacheModel, total_bytes: NDArray[np.float64], rate: NDArray[np.float64]) -> tuple[float, CacheModel]:
     """(squared relative error, model) for the capacity and steepness of `shape`."""
     A = np.stack([np.ones_like(rate), shape.miss(total_bytes)], axis=1) / rate[:, None]
     (v, gamma), *_ = np.linalg.lstsq(A, np.ones_like(rate), rcond=None)

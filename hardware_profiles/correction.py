@@ -9,12 +9,12 @@ import numpy as np
 __all__ = ["Correction", "Observations"]
 
 # prior standard deviations of the parts of a relative residual, from trials on several shapes
-_SCALE = 0.05  # all sums are off by one factor
+_SCALE = 0.04  # all sums are off by one factor
 _OVERHEAD = 0.3  # a constant, in units of the glue
 _LOCAL = 0.03  # models of similar size (caches) are off alike
 _LOCAL_LENGTH = 0.7  # "similar": a factor of about two in time
 _EXPORTED = 0.03  # exported models differ from built ones
-_NOISE_BUILT = 0.02
+_NOISE_BUILT = 0.03
 _NOISE_EXPORTED = 0.01
 
 

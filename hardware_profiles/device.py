@@ -66,9 +66,7 @@ def resolve(name: str) -> Device:
     """Find a device by its name on the command line. Raises DeviceUnreachableError for all but "local"."""
     if name == "local":
         return local_device()
-    raise DeviceUnreachableError(
-        f"got device {name!r}, expected local: only this machine can be reached so far"
-    )
+    raise DeviceUnreachableError(f"got device {name!r}, expected local: only this machine can be reached so far")
 
 
 @lru_cache(maxsize=1)

@@ -89,9 +89,7 @@ class EncoderGraph:
         logits = self._pooler_and_head()
         outputs = [helper.make_tensor_value_info(logits, TensorProto.FLOAT, [BATCH, _LABELS])]
         if keep_mask:
-            outputs.append(
-                helper.make_tensor_value_info(self._mask, TensorProto.FLOAT, [BATCH, 1, SEQUENCE, SEQUENCE])
-            )
+            outputs.append(helper.make_tensor_value_info(self._mask, TensorProto.FLOAT, [BATCH, 1, SEQUENCE, SEQUENCE]))
         inputs = [
             helper.make_tensor_value_info(name, TensorProto.INT64, [BATCH, SEQUENCE])
             for name in ("input_ids", "attention_mask", "token_type_ids")
@@ -169,9 +167,7 @@ class EncoderGraph:
             "MatMul",
             f"{name}/scores",
             [
-                self._node(
-                    "Mul", f"{name}/query/scaled", [q, self._node("Sqrt", f"{name}/sq", [root_scale])]
-                ),
+                self._node("Mul", f"{name}/query/scaled", [q, self._node("Sqrt", f"{name}/sq", [root_scale])]),
                 self._node("Mul", f"{name}/key/scaled", [k, self._node("Sqrt", f"{name}/sk", [root_scale])]),
             ],
         )
@@ -188,9 +184,7 @@ class EncoderGraph:
         size = self._node("Shape", f"{name}/size", [q])
         last = [self._ints("minus_one", [-1]), self._ints("end", [np.iinfo(np.int64).max])]
         size = self._node("Slice", f"{name}/size/last", [size, *last])
-        root = self._node(
-            "Sqrt", f"{name}/root", [self._node("Cast", f"{name}/size/f", [size], to=TensorProto.FLOAT)]
-        )
+        root = self._node("Sqrt", f"{name}/root", [self._node("Cast", f"{name}/size/f", [size], to=TensorProto.FLOAT)])
         one = self._constant("ones_f", np.ones(1, np.float32))
         return self._node(
             "Cast", f"{name}/scale", [self._node("Div", f"{name}/inverse", [one, root])], to=TensorProto.FLOAT

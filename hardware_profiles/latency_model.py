@@ -92,9 +92,7 @@ class LatencyModel:
         """Milliseconds of one block of a large model, before the correction learned from whole models."""
         return 1e3 * self._table(workload, precision, hidden_size).streamed(kind, width)
 
-    def overhead_ms(
-        self, workload: Workload, precision: str = "fp32", *, hidden_size: int | None = None
-    ) -> float:
+    def overhead_ms(self, workload: Workload, precision: str = "fp32", *, hidden_size: int | None = None) -> float:
         """Milliseconds of the glue: embeddings, mask, pooler, classifier and the call."""
         return 1e3 * self._table(workload, precision, hidden_size).glue
 
@@ -141,9 +139,7 @@ class LatencyModel:
         self, workload: Workload, precision: str, hidden_size: int | None = None, head_size: int | None = None
     ) -> LatencyTable:
         if not self._fitted:
-            raise TrimfitError(
-                "got a LatencyModel without data, expected a fitted one: call fit(profile) first"
-            )
+            raise TrimfitError("got a LatencyModel without data, expected a fitted one: call fit(profile) first")
         found = [
             table
             for key, table in self._tables.items()
@@ -156,9 +152,7 @@ class LatencyModel:
             return found[0]
         asked = ", ".join([f"hidden size {hidden_size or 'unnamed'}", str(workload), precision])
         measured = "; ".join(str(key) for key in self._tables)
-        raise TrimfitError(
-            f"got {asked}, expected one of the measured: {measured}; run `trimfit profile` for it"
-        )
+        raise TrimfitError(f"got {asked}, expected one of the measured: {measured}; run `trimfit profile` for it")
 
 
 def _observations(table: LatencyTable, anchors: Iterable[Anchor], clock: Clock) -> Observations:

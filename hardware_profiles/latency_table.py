@@ -102,9 +102,7 @@ class LatencyTable:
     def typical(self, streamed: float) -> float:
         """Seconds of one whose glue and `streamed` blocks add up to this, of the usual share of weights."""
         most = [(kind, int(widths[-1])) for kind, (widths, _) in self.curves.items()]
-        bytes_per_second = sum(self.bytes_of(*block) for block in most) / sum(
-            self.streamed(*block) for block in most
-        )
+        bytes_per_second = sum(self.bytes_of(*block) for block in most) / sum(self.streamed(*block) for block in most)
         total_bytes = bytes_per_second * max(0.0, streamed - self.glue)
         in_memory = self.cache.seconds_per_byte * total_bytes
         return streamed - in_memory + self.cache.extra_seconds(total_bytes)

@@ -154,13 +154,9 @@ class LatencyProfile(_Record):
 
         Raises TrimfitError when they are of different devices or runtimes.
         """
-        difference = self.device.difference(other.device) or _difference(
-            self.runtime_record, other.runtime_record
-        )
+        difference = self.device.difference(other.device) or _difference(self.runtime_record, other.runtime_record)
         if difference:
-            raise TrimfitError(
-                f"got profiles with {difference}, expected one device and runtime: keep them apart"
-            )
+            raise TrimfitError(f"got profiles with {difference}, expected one device and runtime: keep them apart")
         return self.with_entries(other.entries).with_ladder(other.ladder).with_anchor(*other.anchors)
 
     def check(self, device: Device, runtime: Runtime) -> None:
@@ -194,9 +190,7 @@ class LatencyProfile(_Record):
             content = json.loads(Path(path).read_text(encoding="utf-8"))
             found = content.get("format") if isinstance(content, dict) else None
             if found != FORMAT:
-                raise TrimfitError(
-                    f"got {path} of format {found!r}, expected a latency profile of format {FORMAT}"
-                )
+                raise TrimfitError(f"got {path} of format {found!r}, expected a latency profile of format {FORMAT}")
             return cls.model_validate(content)
         except OSError as error:
             raise TrimfitError(f"got {path}, expected a latency profile: {error.strerror}") from error

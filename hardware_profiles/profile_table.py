@@ -24,9 +24,7 @@ def profile_table(profile: LatencyProfile, workload: Workload | None = None) -> 
     """
     model = LatencyModel().fit(profile)
     record = profile.runtime_record
-    lines: list[RenderableType] = [
-        f"{profile.device.name}, {record.name} {record.version}, {_options(record.options)}"
-    ]
+    lines: list[RenderableType] = [f"{profile.device.name}, {record.name} {record.version}, {_options(record.options)}"]
     cases = dict.fromkeys((entry.workload, entry.unit.hidden_size) for entry in profile.entries)
     for measured, hidden_size in cases:
         if workload in (None, measured):
@@ -36,9 +34,7 @@ def profile_table(profile: LatencyProfile, workload: Workload | None = None) -> 
 
 def _options(options: dict[str, object]) -> str:
     """E.g. "disabled_optimizers SkipLayerNormFusion"."""
-    shown = (
-        f"{key} {', '.join(value) if isinstance(value, list) else value}" for key, value in options.items()
-    )
+    shown = (f"{key} {', '.join(value) if isinstance(value, list) else value}" for key, value in options.items())
     return "; ".join(shown) or "stock options"
 
 
@@ -73,8 +69,7 @@ def _widths_table(
     table = Table(label, *(f"{precision}, ms" for precision in precisions), title=f"one {kind} block")
     for width in model.widths(kind, workload, precisions[0], hidden_size=hidden_size):
         milliseconds = (
-            model.unit_ms(kind, width, workload, precision, hidden_size=hidden_size)
-            for precision in precisions
+            model.unit_ms(kind, width, workload, precision, hidden_size=hidden_size) for precision in precisions
         )
         table.add_row(str(width), *(f"{value:.3f}" for value in milliseconds))
     return table
@@ -87,14 +82,11 @@ def _zeros_table(
     hidden_size: int,
     precisions: tuple[str, ...],
 ) -> Table:
-    sparsities = sorted(
-        {e.unit.sparsity for e in profile.entries if e.unit.sparsity and e.workload == workload}
-    )
+    sparsities = sorted({e.unit.sparsity for e in profile.entries if e.unit.sparsity and e.workload == workload})
     table = Table("unstructured zeros", *precisions, title="speed-up that zeros bring, measured")
     for sparsity in sparsities:
         gains = (
-            model.zeros_speedup(workload, precision, sparsity, hidden_size=hidden_size)
-            for precision in precisions
+            model.zeros_speedup(workload, precision, sparsity, hidden_size=hidden_size) for precision in precisions
         )
         table.add_row(f"{sparsity:.0%}", *(f"{gain:.2f}x" for gain in gains))
     return table

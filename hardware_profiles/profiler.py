@@ -42,8 +42,7 @@ def run_profile(
     unknown = [precision for precision in request.precisions if precision not in runtime.precisions]
     if unknown:
         raise TrimfitError(
-            f"got precision {unknown[0]!r} for {runtime.name},"
-            f" expected one of {', '.join(runtime.precisions)}"
+            f"got precision {unknown[0]!r} for {runtime.name}, expected one of {', '.join(runtime.precisions)}"
         )
     path = profile_path(cache or cache_folder(), device, runtime)
     profile = cached_profile(path, device, runtime)
@@ -75,9 +74,7 @@ def _stages(
     progress("profile complete", 1.0)
 
 
-def _with_best_options(
-    profile: LatencyProfile, runtime: Runtime, request: ProfileRequest, seed: int
-) -> LatencyProfile:
+def _with_best_options(profile: LatencyProfile, runtime: Runtime, request: ProfileRequest, seed: int) -> LatencyProfile:
     """Time a whole encoder under every option set; the best over all precisions is kept."""
     alternatives = runtime.alternatives(request.workload.threads)
     trials = []
@@ -99,9 +96,6 @@ def _with_best_options(
 def _best(trials: list[OptionTrial]) -> str:
     """The name of the lowest geometric mean over precisions; the first unless it is clearly beaten."""
     names = list(dict.fromkeys(trial.name for trial in trials))
-    scores = {
-        name: float(np.mean([np.log(trial.seconds) for trial in trials if trial.name == name]))
-        for name in names
-    }
+    scores = {name: float(np.mean([np.log(trial.seconds) for trial in trials if trial.name == name])) for name in names}
     best = min(names, key=scores.__getitem__)
     return best if scores[best] < scores[names[0]] - _MUST_WIN_BY else names[0]

@@ -37,8 +37,13 @@ def _rounded(width: float) -> int:
 
 
 def ladder(unit_bytes: float, model_bytes: float) -> tuple[int, ...]:
-    """Chain lengths whose weights grow to `model_bytes`, at most 64 MB, by about 1.45 times a step."""
-    most = max(2 * _LEAST_BYTES, min(model_bytes, _MOST_BYTES))
+    """Chain lengths whose weights grow to `model_bytes`, at most 64 MB, by about 1.45 times a step.
+
+    None for models so small that any cache holds them.
+    """
+    most = min(model_bytes, _MOST_BYTES)
+    if most <= 2 * _LEAST_BYTES:
+        return ()
     steps = 1 + round(float(np.log(most / _LEAST_BYTES) / np.log(_STEP)))
     sizes = np.geomspace(_LEAST_BYTES, most, steps)
     return tuple(sorted({max(1, round(size / unit_bytes)) for size in sizes}))
@@ -62,9 +67,7 @@ def anchor_shapes(
         "half the width": uniform(depth, 0.5),
         "half the depth, a quarter of the width": uniform(half, 0.25),
         "one narrow layer": uniform(1, 0.4),
-        "uneven": EncoderShape(
-            hidden_size=hidden_size, head_size=head_size, layers=_uneven(heads, ffn, depth, seed)
-        ),
+        "uneven": EncoderShape(hidden_size=hidden_size, head_size=head_size, layers=_uneven(heads, ffn, depth, seed)),
     }
 
 
@@ -75,6 +78,4 @@ def _at(widths: Sequence[int], share: float) -> int:
 
 def _uneven(heads: Sequence[int], ffn: Sequence[int], depth: int, seed: int) -> tuple[LayerWidths, ...]:
     random = np.random.default_rng(seed)
-    return tuple(
-        LayerWidths(heads=int(random.choice(heads)), ffn=int(random.choice(ffn))) for _ in range(depth)
-    )
+    return tuple(LayerWidths(heads=int(random.choice(heads)), ffn=int(random.choice(ffn))) for _ in range(depth))

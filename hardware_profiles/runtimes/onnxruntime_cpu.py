@@ -106,9 +106,7 @@ class OnnxRuntimeCpu:
         # onnxruntime raises its own classes, which it does not export
         except Exception as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise TrimfitError(
-                f"got {path}, expected an ONNX model that onnxruntime loads: {reason}"
-            ) from error
+            raise TrimfitError(f"got {path}, expected an ONNX model that onnxruntime loads: {reason}") from error
         return session
 
     def prepare(self, fp32_model: Path, precision: str, target: Path) -> Path:
@@ -134,19 +132,14 @@ class OnnxRuntimeCpu:
         return Path(target)
 
     def _reduces_range(self) -> bool:
-        return (
-            not multiplies_int8_exactly(instruction_sets())
-            if self.reduce_range is None
-            else self.reduce_range
-        )
+        return not multiplies_int8_exactly(instruction_sets()) if self.reduce_range is None else self.reduce_range
 
     def _level(self) -> Any:
         try:
             return _LEVELS[self.graph_optimization_level]
         except KeyError:
             raise TrimfitError(
-                f"got graph_optimization_level {self.graph_optimization_level!r},"
-                f" expected one of {', '.join(_LEVELS)}"
+                f"got graph_optimization_level {self.graph_optimization_level!r}, expected one of {', '.join(_LEVELS)}"
             ) from None
 
 

@@ -21,6 +21,4 @@ def get(name: str) -> Runtime:
     for runtime in _RUNTIMES:
         if runtime.name == name:
             return runtime
-    raise TrimfitError(
-        f"got runtime {name!r}, expected one of {', '.join(runtime.name for runtime in _RUNTIMES)}"
-    )
+    raise TrimfitError(f"got runtime {name!r}, expected one of {', '.join(runtime.name for runtime in _RUNTIMES)}")

@@ -1,0 +1,105 @@
+"""What every runtime must do, and what onnxruntime on the CPU does."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks.errors import TrimfitError
+from benchmarks.workload import Workload
+from hardware_profiles import EncoderShape, OnnxRuntimeCpu, encoder_graph, get, random_inputs, runtimes
+from hardware_profiles.isa import multiplies_int8_exactly
+
+every_runtime = pytest.mark.parametrize("runtime", runtimes(), ids=lambda runtime: runtime.name)
+
+
+@pytest.fixture
+def model(tmp_path):
+    return encoder_graph(EncoderShape.uniform(32, 8, 2, 4, 64), tmp_path / "model.onnx")
+
+
+@every_runtime
+def test_a_runtime_is_found_by_its_name(runtime):
+    assert get(runtime.name) == runtime
+    assert runtime.version
+
+
+@every_runtime
+def test_options_survive_json_and_give_the_same_runtime(runtime):
+    for other in runtime.alternatives(threads=2).values():
+        assert runtime.with_options(json.loads(json.dumps(other.options()))) == other
+
+
+@every_runtime
+def test_the_first_alternative_is_the_runtime_as_it_comes(runtime):
+    assert next(iter(runtime.alternatives(threads=1).items())) == ("stock", runtime)
+
+
+@every_runtime
+def test_an_unknown_option_is_refused_by_name(runtime):
+    with pytest.raises(TrimfitError, match="got option 'turbo'"):
+        runtime.with_options({"turbo": True})
+
+
+@every_runtime
+def test_fp32_is_the_model_itself(runtime, model, tmp_path):
+    assert runtime.precisions[0] == "fp32"
+    assert runtime.prepare(model, "fp32", tmp_path / "x.onnx") == model
+    assert not (tmp_path / "x.onnx").exists()
+
+
+@every_runtime
+def test_every_precision_computes_about_the_same_logits(runtime, model, tmp_path):
+    feed = random_inputs(Workload(batch=2, seq_len=7))
+    expected = runtime.session(model, 1).run(None, feed)[0]
+    for precision in runtime.precisions:
+        prepared = runtime.prepare(model, precision, tmp_path / f"{precision}.onnx")
+        logits = runtime.session(prepared, 1).run(None, feed)[0]
+        np.testing.assert_allclose(logits, expected, atol=0.05 * np.abs(expected).max())
+
+
+@every_runtime
+def test_all_alternatives_compute_the_same_logits(runtime, model):
+    feed = random_inputs(Workload(seq_len=7))
+    expected = runtime.session(model, 1).run(None, feed)[0]
+    for other in runtime.alternatives(threads=2).values():
+        np.testing.assert_allclose(other.session(model, 1).run(None, feed)[0], expected, atol=1e-5)
+
+
+@every_runtime
+def test_an_unknown_precision_is_refused(runtime, model, tmp_path):
+    with pytest.raises(TrimfitError, match="got precision 'int3', expected one of fp32"):
+        runtime.prepare(model, "int3", tmp_path / "x.onnx")
+
+
+@every_runtime
+def test_a_broken_model_is_refused_in_one_line(runtime, tmp_path):
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"no model")
+    with pytest.raises(TrimfitError) as caught:
+        runtime.session(broken, 1)
+    assert str(caught.value).startswith(f"got {broken}, expected an ONNX model")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_runtime_is_refused_with_a_list():
+    with pytest.raises(TrimfitError, match="got runtime 'abacus', expected one of onnxruntime-cpu"):
+        get("abacus")
+
+
+def test_int8_embeddings_are_smaller_and_leave_no_other_file(model, tmp_path):
+    folder = tmp_path / "int8"
+    folder.mkdir()
+    small = OnnxRuntimeCpu().prepare(model, "int8", folder / "small.onnx")
+    large = OnnxRuntimeCpu(quantize_embeddings=False).prepare(model, "int8", folder / "large.onnx")
+    assert small.stat().st_size < 0.6 * large.stat().st_size
+    assert sorted(path.name for path in folder.iterdir()) == ["large.onnx", "small.onnx"]
+    assert [path.name for path in tmp_path.glob("*.onnx")] == ["model.onnx"]
+
+
+def test_weights_keep_8_bits_where_the_cpu_multiplies_them_exactly():
+    assert multiplies_int8_exactly(("avx2", "avx512_vnni"))
+    assert multiplies_int8_exactly(("asimd",))
+    assert not multiplies_int8_exactly(("avx2", "avx512f"))
