@@ -53,6 +53,13 @@ def _tables(
         for precision in precisions
     )
     yield f"\nhidden size {hidden_size}, {workload}; once per call: {glue} ms"
+    for precision in precisions:
+        capacity, per_megabyte = model.cache_facts(workload, precision, hidden_size=hidden_size)
+        if per_megabyte:
+            yield (
+                f"{precision}: weights beyond about {capacity:.0f} MB are read from memory in every call,"
+                f" {1e3 * per_megabyte:.0f} us a MB (counted below)"
+            )
     for kind, label in _BLOCKS:
         yield _widths_table(model, workload, hidden_size, precisions, kind, label)
     yield _zeros_table(profile, model, workload, hidden_size, precisions)

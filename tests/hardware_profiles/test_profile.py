@@ -1,0 +1,125 @@
+"""A profile is a value that keeps, merges, saves and knows where it comes from."""
+
+from __future__ import annotations
+
+import json
+
+import made_profile as made
+import pytest
+from rich.console import Console
+
+from benchmarks.errors import TrimfitError
+from hardware_profiles import Anchor, LatencyProfile, OnnxRuntimeCpu, RuntimeRecord, profile_table
+
+
+def test_it_is_the_same_after_saving_and_loading(tmp_path):
+    profile = (
+        made.profile().with_anchor(made.anchor(made.shape((2, 64)))).with_ladder([made.timing(made.unit("ffn", 64))])
+    )
+    assert LatencyProfile.load(profile.save(tmp_path / "new" / "profile.json")) == profile
+
+
+def test_saving_leaves_only_the_profile(tmp_path):
+    made.profile().save(tmp_path / "profile.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["profile.json"]
+
+
+def test_its_runtime_has_the_options_that_won():
+    assert made.profile().runtime == OnnxRuntimeCpu(disabled_optimizers=("SkipLayerNormFusion",))
+
+
+def test_a_unit_is_found_by_what_it_is():
+    profile = made.profile()
+    assert profile.find(made.unit("ffn", 64), made.WORKLOAD, "fp32") == made.timing(made.unit("ffn", 64))
+    assert profile.find(made.unit("ffn", 64), made.WORKLOAD, "int8") is None
+    assert profile.find(made.unit("ffn", 65), made.WORKLOAD, "fp32") is None
+
+
+def test_the_seconds_of_a_unit_are_those_of_its_graph_without_the_glue():
+    assert made.timing(made.unit("attention", 2)).unit_seconds == pytest.approx(90e-6)
+
+
+def test_measured_again_is_measured_anew():
+    slow = made.timing(made.unit("ffn", 64), seconds_each=1.0)
+    profile = made.profile().with_entries([slow])
+    assert len(profile.entries) == len(made.profile().entries)
+    assert profile.find(made.unit("ffn", 64), made.WORKLOAD, "fp32") == slow
+
+
+def test_an_anchor_measured_again_replaces_the_first():
+    first, second = (made.anchor(made.shape((2, 64)), factor) for factor in (1.0, 1.2))
+    assert made.profile().with_anchor(first).with_anchor(second).anchors == (second,)
+
+
+def test_an_anchor_is_made_from_anything_with_a_shape():
+    anchor = Anchor.of("teacher", made.shape((4, 128)), made.WORKLOAD, "int8", 0.004)
+    assert (anchor.source, anchor.seconds, anchor.shape) == ("model", 0.004, made.shape((4, 128)))
+
+
+def test_profiles_of_one_device_and_runtime_merge():
+    halves = made.profile().entries[::2], made.profile().entries[1::2]
+    a, b = (made.profile().model_copy(update={"entries": half}) for half in halves)
+    assert set(a.merge(b).entries) == set(made.profile().entries)
+
+
+def test_profiles_of_different_devices_stay_apart():
+    other = made.profile().model_copy(update={"device": made.DEVICE.model_copy(update={"cores": 8})})
+    with pytest.raises(TrimfitError, match="got profiles with cores 1 against 8, expected one device"):
+        made.profile().merge(other)
+
+
+def test_profiles_under_different_options_stay_apart():
+    other = made.profile().model_copy(update={"runtime_record": RuntimeRecord(name="onnxruntime-cpu", version="1.0")})
+    with pytest.raises(TrimfitError, match="runtime options"):
+        made.profile().merge(other)
+
+
+def test_a_profile_of_another_device_is_named():
+    with pytest.raises(TrimfitError, match="got a profile of slide rule with name slide rule against abacus"):
+        made.profile().check(made.DEVICE.model_copy(update={"name": "abacus"}), OnnxRuntimeCpu())
+
+
+def test_a_profile_of_another_version_is_named():
+    installed = OnnxRuntimeCpu().version
+    with pytest.raises(TrimfitError, match=f"onnxruntime-cpu 1.0 against onnxruntime-cpu {installed}"):
+        made.profile().check(made.DEVICE, OnnxRuntimeCpu())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "expected a latency profile in JSON"),
+        ("[]", "of format None, expected a latency profile of format 1"),
+        ('{"format": 2}', "of format 2, expected a latency profile of format 1"),
+        ('{"format": 1}', "with a broken field device"),
+    ],
+)
+def test_a_broken_file_is_refused_in_one_line(tmp_path, text, message):
+    path = tmp_path / "profile.json"
+    path.write_text(text)
+    with pytest.raises(TrimfitError, match=message):
+        LatencyProfile.load(path)
+
+
+def test_a_broken_entry_is_named_with_its_place(tmp_path):
+    path = made.profile().save(tmp_path / "profile.json")
+    content = json.loads(path.read_text())
+    content["entries"][3]["seconds"] = -1
+    path.write_text(json.dumps(content))
+    with pytest.raises(TrimfitError, match=r"broken field entries\.3\.seconds"):
+        LatencyProfile.load(path)
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(TrimfitError, match=r"none\.json, expected a latency profile: No such file"):
+        LatencyProfile.load(tmp_path / "none.json")
+
+
+def test_its_table_shows_every_width_and_what_zeros_bring():
+    console = Console(width=120, record=True, file=open("/dev/null", "w"))  # noqa: SIM115 (closed with the test)
+    console.print(profile_table(made.profile()))
+    text = console.export_text()
+    assert "slide rule" in text
+    assert "SkipLayerNormFusion" in text
+    assert "0.138" in text
+    assert "1.00x" in text
