@@ -29,9 +29,7 @@ def choose_cpus(threads: int, rng: np.random.Generator, watch_seconds: float = 0
         return tuple(allowed)
     busy = psutil.cpu_percent(watch_seconds, percpu=True)
     load = {cpu: busy[cpu] if cpu < len(busy) else 0.0 for cpu in allowed}
-    return pick(
-        threads, load, {cpu: _siblings(cpu) for cpu in allowed}, {cpu: _speed(cpu) for cpu in allowed}, rng
-    )
+    return pick(threads, load, {cpu: _siblings(cpu) for cpu in allowed}, {cpu: _speed(cpu) for cpu in allowed}, rng)
 
 
 def pick(

@@ -25,9 +25,7 @@ from benchmarks.workload import Workload
 __all__ = ["benchmark_files", "throughput_workloads"]
 
 THROUGHPUT_BATCHES = (1, 8, 32)
-THROUGHPUT_BUDGET = Budget(
-    launches=2, min_launches=2, rounds=4, max_seconds=4.0, min_samples=8, precision=0.05
-)
+THROUGHPUT_BUDGET = Budget(launches=2, min_launches=2, rounds=4, max_seconds=4.0, min_samples=8, precision=0.05)
 MEASURING_SHARE = 0.7  # of the progress, when throughput follows
 
 Progress = Callable[[float], None]
@@ -110,9 +108,7 @@ def throughput_workloads(workload: Workload, cores: int) -> list[Workload]:
     return [workload.model_copy(update=setting) for setting in settings]
 
 
-def _throughput(
-    contestants: Sequence[Contestant], seed: int, progress: Progress | None
-) -> tuple[ThroughputPoint, ...]:
+def _throughput(contestants: Sequence[Contestant], seed: int, progress: Progress | None) -> tuple[ThroughputPoint, ...]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workloads = throughput_workloads(contestants[0].workload, cores)
     points = []
@@ -133,17 +129,13 @@ def _point(measurement: Measurement, workload: Workload) -> ThroughputPoint:
     )
 
 
-def _energy(
-    contestants: Sequence[Contestant], measurements: Sequence[Measurement], seed: int
-) -> tuple[Energy, ...]:
+def _energy(contestants: Sequence[Contestant], measurements: Sequence[Measurement], seed: int) -> tuple[Energy, ...]:
     """Each contestant alone for a second, in one more launch; no launch where the counters cannot be read."""
     try:
         read_counters()
     except TrimfitError as error:
         return tuple(Energy(name=entry.name, reason=str(error)) for entry in contestants)
-    return tuple(
-        _energy_of(entry, m.median, seed) for entry, m in zip(contestants, measurements, strict=True)
-    )
+    return tuple(_energy_of(entry, m.median, seed) for entry, m in zip(contestants, measurements, strict=True))
 
 
 def _energy_of(contestant: Contestant, call_seconds: float, seed: int) -> Energy:

@@ -72,9 +72,7 @@ class BenchmarkResult(BaseModel):
             for m, file, comparison in zip(self.measurements, self.files, comparisons, strict=True)
         )
 
-    def _row(
-        self, m: Measurement, file: ModelFile, comparison: Comparison | None, energy: Energy | None
-    ) -> Row:
+    def _row(self, m: Measurement, file: ModelFile, comparison: Comparison | None, energy: Energy | None) -> Row:
         gflops = None if file.flops is None else file.flops / m.median / 1e9
         threads = m.subject.workload.threads
         peak = next((p for p in self.peaks if p.precision == file.precision and p.threads == threads), None)
@@ -104,9 +102,7 @@ class BenchmarkResult(BaseModel):
     @property
     def warnings(self) -> tuple[str, ...]:
         """What makes a measurement unstable, with its name in front."""
-        return tuple(
-            f"{m.subject.name}: {sentence}" for m in self.measurements for sentence in instability(m)
-        )
+        return tuple(f"{m.subject.name}: {sentence}" for m in self.measurements for sentence in instability(m))
 
     def to_json(self, path: str | Path) -> Path:
         """Write the result to `path`."""

@@ -58,7 +58,5 @@ class Turn(NamedTuple):
 def plan_turn(call_seconds: float, *, turn_seconds: float = TURN_SECONDS) -> Turn:
     """How many calls of `call_seconds` make a turn: about 15 ms of timed ones after 1 ms of settling."""
     timed = max(1, math.ceil(turn_seconds / call_seconds - 1e-9)) if call_seconds > 0 else 1000
-    settle = (
-        0 if call_seconds >= SLOW_SECONDS else max(1, math.ceil(SETTLE_SECONDS / max(call_seconds, 1e-6)))
-    )
+    settle = 0 if call_seconds >= SLOW_SECONDS else max(1, math.ceil(SETTLE_SECONDS / max(call_seconds, 1e-6)))
     return Turn(settle, min(timed, 1000), call_seconds)

@@ -80,9 +80,7 @@ def _warm_up(call: Call, limit: float, clock: Callable[[], float]) -> Turn:
         start = clock()
         call()
         seconds.append(clock() - start)
-    return plan_turn(
-        float(np.median(seconds[-WARMUP_CALLS:])), turn_seconds=min(TURN_SECONDS, max(limit / 4, 1e-4))
-    )
+    return plan_turn(float(np.median(seconds[-WARMUP_CALLS:])), turn_seconds=min(TURN_SECONDS, max(limit / 4, 1e-4)))
 
 
 def _turn(call: Call, turn: Turn, clock: Callable[[], float]) -> float:

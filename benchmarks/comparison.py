@@ -128,9 +128,7 @@ def _separate(baseline: Measurement, other: Measurement) -> _Evidence:
     for measurement in (baseline, other):
         medians = measurement.round_medians()
         if not medians:
-            raise TrimfitError(
-                f"got no timed call of {measurement.subject.name}, expected several: measure for longer"
-            )
+            raise TrimfitError(f"got no timed call of {measurement.subject.name}, expected several: measure for longer")
         sides.append((np.log(list(medians.values())), np.array([launch for launch, _ in medians])))
     return _Evidence(tuple(sides))
 
@@ -158,4 +156,4 @@ def _conditions(measurement: Measurement) -> dict[str, object]:
 
 def _digits(low: float, high: float) -> int:
     """Two decimals, three where the interval is finer than that."""
-    return 3 if high - low < 0.02 else 2
+    return 3 if high - low < 0.03 else 2

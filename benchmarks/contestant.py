@@ -80,9 +80,7 @@ class Launch:
             dies.
     """
 
-    def __init__(
-        self, contestant: Contestant, inputs: Path, seed: int, names: tuple[str, ...] | None = None
-    ) -> None:
+    def __init__(self, contestant: Contestant, inputs: Path, seed: int, names: tuple[str, ...] | None = None) -> None:
         self.contestant = contestant
         job = {
             "model": str(contestant.model),

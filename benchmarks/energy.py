@@ -28,9 +28,7 @@ class Energy(BaseModel):
     reason: str | None = None
 
 
-def energy_per_call(
-    name: str, run: Callable[[int], object], call_seconds: float, folder: Path = POWERCAP
-) -> Energy:
+def energy_per_call(name: str, run: Callable[[int], object], call_seconds: float, folder: Path = POWERCAP) -> Energy:
     """Read the counters around about a second of calls.
 
     Args:
@@ -62,8 +60,7 @@ def read_counters(folder: Path = POWERCAP) -> Counters:
             counters[zone.name] = _number(zone / "energy_uj"), _number(zone / "max_energy_range_uj")
         except PermissionError as error:
             raise TrimfitError(
-                "energy unknown: this user may not read the RAPL counters: run as root"
-                " or open energy_uj to all"
+                "energy unknown: this user may not read the RAPL counters: run as root or open energy_uj to all"
             ) from error
         except (OSError, ValueError):
             continue

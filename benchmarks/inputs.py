@@ -67,9 +67,7 @@ def concrete_shape(declared: ModelInput, workload: Workload, dims: Mapping[str, 
     return tuple(_size(declared, axis, dim, workload, dims) for axis, dim in enumerate(declared.shape))
 
 
-def _size(
-    declared: ModelInput, axis: int, dim: Dimension, workload: Workload, dims: Mapping[str, int]
-) -> int:
+def _size(declared: ModelInput, axis: int, dim: Dimension, workload: Workload, dims: Mapping[str, int]) -> int:
     if isinstance(dim, int):
         return dim
     if dim in dims:

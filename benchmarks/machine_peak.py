@@ -82,15 +82,9 @@ def _product(shape: tuple[int, int, int], threads: int, precision: Precision) ->
     graph = helper.make_graph(
         [helper.make_node("MatMul" if precision == "fp32" else "MatMulInteger", ["x", "w"], ["y"])],
         "product",
-        [
-            helper.make_tensor_value_info(
-                "x", kind if precision == "fp32" else TensorProto.UINT8, [rows, width]
-            )
-        ],
+        [helper.make_tensor_value_info("x", kind if precision == "fp32" else TensorProto.UINT8, [rows, width])],
         [helper.make_tensor_value_info("y", result, [rows, out])],
         [numpy_helper.from_array(weights, "w")],
     )
-    model: onnx.ModelProto = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8
-    )
+    model: onnx.ModelProto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     return _Product(model.SerializeToString(), {"x": left}, threads)

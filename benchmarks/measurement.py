@@ -22,9 +22,7 @@ __all__ = ["LaunchFacts", "Measurement", "Provenance", "Samples", "Subject"]
 Kind = Literal["first", "warmup", "settle", "timed"]
 Provenance = Literal["measured_device", "measured_proxy", "emulated_functional", "modelled", "published"]
 
-INTERRUPTED_SHARE = (
-    0.02  # of a call's time that went to other processes, from which the call counts as interrupted
-)
+INTERRUPTED_SHARE = 0.02  # of a call's time that went to other processes, from which the call counts as interrupted
 INTERRUPTED_SECONDS = 20e-6  # below this, a difference between wall and CPU time is the clocks' own
 MIN_UNDISTURBED_SHARE = 0.1  # with fewer calls left in peace, the figures are those of all calls
 MIN_UNDISTURBED = 8
@@ -66,9 +64,7 @@ class Samples(BaseModel):
     def _columns_agree(self) -> Samples:
         lengths = {name: len(getattr(self, name)) for name in type(self).model_fields}
         if len(set(lengths.values())) > 1:
-            raise ValueError(
-                f"got columns of different lengths {lengths}, expected one value per call in each"
-            )
+            raise ValueError(f"got columns of different lengths {lengths}, expected one value per call in each")
         return self
 
     def __len__(self) -> int:
@@ -152,9 +148,7 @@ class Measurement(BaseModel):
         counted = np.flatnonzero(self.counted(undisturbed))
         rounds: dict[tuple[int, int], list[float]] = {}
         for i in counted:
-            rounds.setdefault((self.samples.launch[i], self.samples.round[i]), []).append(
-                self.samples.seconds[i]
-            )
+            rounds.setdefault((self.samples.launch[i], self.samples.round[i]), []).append(self.samples.seconds[i])
         return {key: float(np.median(values)) for key, values in rounds.items()}
 
     @property
@@ -215,9 +209,7 @@ class Measurement(BaseModel):
     @property
     def first_inference_seconds(self) -> float | None:
         """Median seconds of the first call after loading, over the launches."""
-        return _median(
-            [s for s, kind in zip(self.samples.seconds, self.samples.kind, strict=True) if kind == "first"]
-        )
+        return _median([s for s, kind in zip(self.samples.seconds, self.samples.kind, strict=True) if kind == "first"])
 
     @property
     def peak_memory_bytes(self) -> int | None:
@@ -239,9 +231,7 @@ class Measurement(BaseModel):
         """The median in ms with the digits its interval supports, e.g. "5.03 ms"."""
         low, high = self.interval.low, self.interval.high
         half = (high - low) / 2 * 1e3
-        digits = (
-            2 if not math.isfinite(half) or half <= 0 else min(4, max(0, 1 - math.floor(math.log10(half))))
-        )
+        digits = 2 if not math.isfinite(half) or half <= 0 else min(4, max(0, 1 - math.floor(math.log10(half))))
         return f"{self.median_ms:.{digits}f} ms"
 
     def to_json(self, path: str | Path) -> Path:

@@ -46,9 +46,7 @@ class ModelFile(BaseModel):
     """Of most of the products' weights."""
 
 
-def read_model_file(
-    path: Path, name: str, workload: Workload, dims: Mapping[str, int] | None = None
-) -> ModelFile:
+def read_model_file(path: Path, name: str, workload: Workload, dims: Mapping[str, int] | None = None) -> ModelFile:
     """Read the facts of an ONNX file at a workload.
 
     Raises:

@@ -98,9 +98,7 @@ class _Entry:
 
 def _enter(contestant: Contestant, folder: Path, number: int, seed: int) -> _Entry:
     if not contestant.model.exists():
-        raise TrimfitError(
-            f"got {contestant.model} for {contestant.name}, expected a model file: no such file"
-        )
+        raise TrimfitError(f"got {contestant.model} for {contestant.name}, expected a model file: no such file")
     if contestant.inputs is None:
         path = folder / f"inputs{number}.npz"
         np.savez(path, **random_pool(contestant.model, contestant.workload, contestant.dims, seed=seed))  # type: ignore[arg-type]
@@ -108,9 +106,7 @@ def _enter(contestant: Contestant, folder: Path, number: int, seed: int) -> _Ent
     if contestant.model.suffix != ".onnx":
         return _Entry(contestant, contestant.inputs, None)
     check_pool(contestant.model, contestant.inputs, contestant.workload)
-    return _Entry(
-        contestant, contestant.inputs, tuple(declared.name for declared in model_inputs(contestant.model))
-    )
+    return _Entry(contestant, contestant.inputs, tuple(declared.name for declared in model_inputs(contestant.model)))
 
 
 class _Race:
@@ -190,9 +186,7 @@ class _Race:
             for i in self.rng.permutation(len(processes)):
                 turn = turns[i]
                 calls = processes[i].ask("turn", settle=turn.settle, timed=turn.timed)
-                self.entries[i].add(
-                    self.done, number, ["settle"] * turn.settle + ["timed"] * turn.timed, calls
-                )
+                self.entries[i].add(self.done, number, ["settle"] * turn.settle + ["timed"] * turn.timed, calls)
 
     def measurements(self) -> tuple[Measurement, ...]:
         """What was sampled so far."""

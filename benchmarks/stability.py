@@ -53,8 +53,7 @@ def _outliers(m: Measurement) -> list[str]:
     if share <= MAX_OUTLIER_SHARE:
         return []
     return [
-        f"{share:.0%} of the calls are outliers (limit {MAX_OUTLIER_SHARE:.0%}, none removed): "
-        "close other programs"
+        f"{share:.0%} of the calls are outliers (limit {MAX_OUTLIER_SHARE:.0%}, none removed): close other programs"
     ]
 
 
@@ -99,18 +98,13 @@ def _machine(m: Measurement) -> list[str]:
     if after is None:
         return sentences
     if (events := _increase(before.throttles, after.throttles)) > 0:
-        sentences.append(
-            f"the CPU throttled {events:.0f} times from heat: let it cool or measure for a shorter time"
-        )
+        sentences.append(f"the CPU throttled {events:.0f} times from heat: let it cool or measure for a shorter time")
     if (stolen := _increase(before.steal_seconds, after.steal_seconds)) > MAX_STEAL_SECONDS:
-        sentences.append(
-            f"the hypervisor took {stolen:.2f} s of CPU time (limit {MAX_STEAL_SECONDS} s): measure again"
-        )
+        sentences.append(f"the hypervisor took {stolen:.2f} s of CPU time (limit {MAX_STEAL_SECONDS} s): measure again")
     change = _increase(before.frequency_mhz, after.frequency_mhz) / (before.frequency_mhz or math.inf)
     if abs(change) > MAX_FREQUENCY_CHANGE:
         sentences.append(
-            f"CPU frequency changed by {change:+.0%} (limit {MAX_FREQUENCY_CHANGE:.0%}): "
-            "fix it or let the machine cool"
+            f"CPU frequency changed by {change:+.0%} (limit {MAX_FREQUENCY_CHANGE:.0%}): fix it or let the machine cool"
         )
     return sentences
 

@@ -43,9 +43,7 @@ class Interval(NamedTuple):
     high: float
 
 
-def median_interval(
-    values: ArrayLike, launches: ArrayLike, *, level: float = LEVEL, seed: int = 0
-) -> Interval:
+def median_interval(values: ArrayLike, launches: ArrayLike, *, level: float = LEVEL, seed: int = 0) -> Interval:
     """The median of all values with an interval that counts the variance between launches.
 
     Args:
@@ -77,9 +75,7 @@ def difference_interval(
 
     The degrees of freedom are Welch's and Satterthwaite's, rounded down.
     """
-    groups = [
-        (np.asarray(x, float), _clusters(y)) for x, y in ((first, first_launches), (second, second_launches))
-    ]
+    groups = [(np.asarray(x, float), _clusters(y)) for x, y in ((first, first_launches), (second, second_launches))]
     center = float(np.median(groups[0][0]) - np.median(groups[1][0]))
     counts = [len(np.unique(launches)) for _, launches in groups]
     if min(counts) < 2:
@@ -116,11 +112,8 @@ def standard_error(
     drawn = rng.multinomial(count, np.full(count, 1 / count), size=resamples)
     order = np.argsort(values, kind="stable")
     ordered, weights = values[order], drawn[:, member[order]]
-    if statistic == "mean":
-        estimates = (weights @ ordered) / weights.sum(1)
-    else:
-        estimates = _weighted_medians(ordered, weights)
-    return float(estimates.std() * math.sqrt(count / (count - 1)))
+    estimate = _weighted_means if statistic == "mean" else _weighted_medians
+    return float(estimate(ordered, weights).std() * math.sqrt(count / (count - 1)))
 
 
 def _weighted_medians(ordered: NDArray[np.float64], weights: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -130,6 +123,11 @@ def _weighted_medians(ordered: NDArray[np.float64], weights: NDArray[np.int64]) 
     lower = (total >= half).argmax(1)
     upper = (total > half).argmax(1)
     return (ordered[lower] + ordered[upper]) / 2
+
+
+def _weighted_means(values: NDArray[np.float64], weights: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The mean of values [n], each repeated as often as `weights` [resamples, n] says."""
+    return np.asarray(weights @ values / weights.sum(1))
 
 
 def _clusters(launches: ArrayLike) -> NDArray[np.int64]:

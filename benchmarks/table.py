@@ -70,9 +70,7 @@ def _sizes(result: BenchmarkResult) -> Table:
 def _throughput(result: BenchmarkResult) -> Table:
     table = _table("rows a second", *(file.name for file in result.files))
     rates = {(point.batch, point.threads, point.name): point.rows_per_second for point in result.throughput}
-    for batch, threads in sorted(
-        {(point.batch, point.threads) for point in result.throughput}, key=lambda x: x[::-1]
-    ):
+    for batch, threads in sorted({(point.batch, point.threads) for point in result.throughput}, key=lambda x: x[::-1]):
         cells = [f"{rates[batch, threads, file.name]:.4g}" for file in result.files]
         table.add_row(f"batch {batch}, {threads} thread{'s' if threads > 1 else ''}", *cells)
     return table
@@ -94,9 +92,7 @@ def _ratio(comparison: Comparison | None) -> str:
         return ""
     if not comparison.significant:
         return "no difference"
-    ratio, word = (
-        (comparison.speedup, "faster") if comparison.speedup > 1 else (1 / comparison.speedup, "slower")
-    )
+    ratio, word = (comparison.speedup, "faster") if comparison.speedup > 1 else (1 / comparison.speedup, "slower")
     return f"{ratio:.2f}x {word}"
 
 

@@ -58,17 +58,12 @@ class Study:
 
 def summary(comparisons: Sequence[dict[str, Any]]) -> dict[str, dict[str, float | int | None]]:
     """The shares by condition; None where nothing was tried."""
-    return {
-        condition: _summary([x for x in comparisons if x["condition"] == condition])
-        for condition in NEIGHBOURS
-    }
+    return {condition: _summary([x for x in comparisons if x["condition"] == condition]) for condition in NEIGHBOURS}
 
 
 def _summary(comparisons: Sequence[dict[str, Any]]) -> dict[str, float | int | None]:
     same = [entry["difference"] for entry in comparisons if entry["kind"] == "same"]
-    slower = [
-        entry["difference"] and entry["speedup"] < 1 for entry in comparisons if entry["kind"] == "slower"
-    ]
+    slower = [entry["difference"] and entry["speedup"] < 1 for entry in comparisons if entry["kind"] == "slower"]
     return {
         "false_positive_share": _mean(same),
         "power_at_3_percent": _mean(slower),
@@ -115,14 +110,10 @@ def run(study: Study, tries: dict[str, int], conditions: Sequence[str], console:
         for condition in conditions:
             with Neighbours(NEIGHBOURS[condition]):
                 for number in range(max(tries.values())):
-                    for kind in [
-                        kind for kind in tries if study.count(condition, kind) <= number < tries[kind]
-                    ]:
+                    for kind in [kind for kind in tries if study.count(condition, kind) <= number < tries[kind]]:
                         entry = _compare(model, models[kind], workload, seed=number)
                         study.add({"condition": condition, "kind": kind, **entry}, read_environment())
-                        console.print(
-                            f"{condition} {kind} {number + 1}/{tries[kind]}: {_line(entry)}", highlight=False
-                        )
+                        console.print(f"{condition} {kind} {number + 1}/{tries[kind]}: {_line(entry)}", highlight=False)
 
 
 def _line(entry: dict[str, Any]) -> str:
@@ -133,9 +124,7 @@ def _line(entry: dict[str, Any]) -> str:
 
 def table(comparisons: Sequence[dict[str, Any]]) -> Table:
     """The shares, to be printed under the conditions."""
-    shown = Table(
-        "machine", "calls a model different from itself", "finds 3 % more work", "seconds a comparison"
-    )
+    shown = Table("machine", "calls a model different from itself", "finds 3 % more work", "seconds a comparison")
     for condition, found in summary(comparisons).items():
         shown.add_row(
             condition,
@@ -152,13 +141,9 @@ def _share(share: float | int | None, tries: float | int | None) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run what is missing of the study and print its table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, required=True, help="where the comparisons are kept")
-    parser.add_argument(
-        "--quick", action="store_true", help="3 and 2 tries a condition instead of 100 and 50"
-    )
+    parser.add_argument("--quick", action="store_true", help="3 and 2 tries a condition instead of 100 and 50")
     parser.add_argument("--only", choices=tuple(NEIGHBOURS), help="one condition instead of both")
     chosen = parser.parse_args(arguments)
     console = Console()
@@ -167,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     run(study, tries, [chosen.only] if chosen.only else list(NEIGHBOURS), console)
     environment = read_environment()
     console.print(
-        f"A {CALL_SECONDS * 1e3:.0f} ms model ({PRODUCTS} matrix products, one thread) on {environment.device}, "
+        f"A {CALL_SECONDS * 1e3:.0f} ms model ({PRODUCTS} products, one thread) on {environment.device}, "
         "default budget; busy: one neighbour process multiplying matrices"
     )
     console.print(table(study.comparisons))

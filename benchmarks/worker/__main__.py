@@ -219,16 +219,10 @@ def _load(job: Job, load: Callable[[Job], Run], cpus: list[int]) -> tuple[Stopwa
 def read_pool(path: str, names: list[str] | None = None) -> list[Feed]:
     """The rows of an .npz of arrays [pool, ...] by input name; only the inputs in `names` if given."""
     with np.load(path, allow_pickle=False) as arrays:
-        pool = {
-            name: np.ascontiguousarray(arrays[name])
-            for name in arrays.files
-            if names is None or name in names
-        }
+        pool = {name: np.ascontiguousarray(arrays[name]) for name in arrays.files if names is None or name in names}
     sizes = {name: len(array) for name, array in pool.items()}
     if len(set(sizes.values())) != 1 or 0 in sizes.values():
-        raise ValueError(
-            f"got input pools of {sizes} rows, expected the same number (at least 1) for every input"
-        )
+        raise ValueError(f"got input pools of {sizes} rows, expected the same number (at least 1) for every input")
     return [{name: array[row] for name, array in pool.items()} for row in range(next(iter(sizes.values())))]
 
 

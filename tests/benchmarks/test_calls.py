@@ -21,9 +21,7 @@ def test_rounds_stop_when_every_median_is_precise(clock):
 
 def test_rounds_stop_at_the_end_of_time(clock):
     durations = iter([0.1, 0.1, 0.1] + [0.1, 0.3] * 1000)
-    seconds = measure_calls(
-        {"a": lambda: clock.advance(next(durations))}, budget=Budget(max_seconds=2), clock=clock
-    )
+    seconds = measure_calls({"a": lambda: clock.advance(next(durations))}, budget=Budget(max_seconds=2), clock=clock)
     assert clock.now <= 2
     assert 3 <= len(seconds["a"]) < 10
 

@@ -59,9 +59,7 @@ def test_a_percentile_the_sample_cannot_support_is_not_given(measurement):
 
 def test_a_tail_counts_interruptions(measurement):
     m = measurement([[0.001] * 64], interrupted=lambda launch, number: number < 10)
-    slow = m.model_copy(
-        update={"samples": m.samples.model_copy(update={"seconds": (1.0, *[0.5] * 10, *[0.001] * 54)})}
-    )
+    slow = m.model_copy(update={"samples": m.samples.model_copy(update={"seconds": (1.0, *[0.5] * 10, *[0.001] * 54)})})
     assert slow.p90_ms == 500
     assert slow.median_ms == 1
 

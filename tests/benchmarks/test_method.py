@@ -23,9 +23,7 @@ def log_ratios(rng, machine, effect, launches):
     """[launches x ROUNDS] log of slower/faster round medians of two contestants under the machine's noise."""
     shape = (2, launches, ROUNDS, CALLS)
     logs = rng.normal(0, machine["call"], shape)
-    logs += rng.normal(0, machine["round"], (*shape[:3], 1)) + rng.normal(
-        0, machine["launch"], (2, launches, 1, 1)
-    )
+    logs += rng.normal(0, machine["round"], (*shape[:3], 1)) + rng.normal(0, machine["launch"], (2, launches, 1, 1))
     logs += rng.normal(0, 0.05, (1, *shape[1:3], 1))  # the weather: the same for both in a round
     logs += (rng.random(shape) < machine["spikes"]) * rng.exponential(machine["spike"], shape)
     medians = np.median(logs, axis=-1)

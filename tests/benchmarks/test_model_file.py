@@ -49,9 +49,7 @@ def test_a_transposed_gemm_sums_over_its_first_dimension(tmp_path):
 
 def test_a_convolution_sums_over_its_kernel(tmp_path):
     node = helper.make_node("Conv", ["x", "w"], ["y"], group=2)
-    path = graph(
-        tmp_path, [node], ["batch", 4, 8, 8], {"w": np.ones((6, 2, 3, 3), np.float32)}, ["batch", 6, 6, 6]
-    )
+    path = graph(tmp_path, [node], ["batch", 4, 8, 8], {"w": np.ones((6, 2, 3, 3), np.float32)}, ["batch", 6, 6, 6])
     assert count_flops(path, {"x": (1, 4, 8, 8)}) == 2 * (6 * 6 * 6) * (2 * 3 * 3)
 
 

@@ -68,9 +68,7 @@ def test_inputs_come_from_the_file(tmp_path):
     model = write_embedding(tmp_path / "m.onnx")
     ids = np.ones((3, 2, 4), np.int64)
     np.savez(tmp_path / "pool.npz", input_ids=ids, attention_mask=ids, token_type_ids=ids)
-    contestant = Contestant(
-        name="a", model=model, inputs=tmp_path / "pool.npz", workload=Workload(batch=2, seq_len=4)
-    )
+    contestant = Contestant(name="a", model=model, inputs=tmp_path / "pool.npz", workload=Workload(batch=2, seq_len=4))
     (m,) = measure([contestant], budget=QUICK)
     assert len(m.subject.inputs_sha256) == 64
 

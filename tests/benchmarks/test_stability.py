@@ -12,9 +12,7 @@ def steady(measurement, **changes):
 def disturbed(measurement, **states):
     m = steady(measurement)
     before, after = ({name: values[i] for name, values in states.items()} for i in (0, 1))
-    environment = m.environment.model_copy(
-        update={"before": MachineState(**before), "after": MachineState(**after)}
-    )
+    environment = m.environment.model_copy(update={"before": MachineState(**before), "after": MachineState(**after)})
     return m.model_copy(update={"environment": environment})
 
 
@@ -34,9 +32,7 @@ def test_a_large_spread_is_called_significant(measurement):
 
 def test_interruptions_are_counted(measurement):
     m = steady(measurement, interrupted=lambda launch, number: number % 2 == 0)
-    assert instability(m)[0].startswith(
-        "50% of the calls were interrupted by other processes (limit 10%; the figures"
-    )
+    assert instability(m)[0].startswith("50% of the calls were interrupted by other processes (limit 10%; the figures")
 
 
 def test_too_little_is_said(measurement):

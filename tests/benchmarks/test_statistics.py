@@ -27,9 +27,7 @@ def test_bootstrap_error_of_the_mean_is_the_textbook_standard_error():
 def test_bootstrap_error_of_the_mean_of_equal_launches_is_that_of_the_launch_means():
     rng = np.random.default_rng(1)
     values = rng.normal(0, 1, (6, 1)) + rng.normal(0, 0.5, (6, 9))
-    error = statistics.standard_error(
-        values.ravel(), np.repeat(np.arange(6), 9), statistic="mean", resamples=20_000
-    )
+    error = statistics.standard_error(values.ravel(), np.repeat(np.arange(6), 9), statistic="mean", resamples=20_000)
     assert error == pytest.approx(stats.sem(values.mean(1)), rel=0.02)
 
 
@@ -94,9 +92,7 @@ def test_separate_samples_need_more_than_one_value():
     assert difference_interval([2.0], [0], [1.0, 1.0], [0, 1]).high == math.inf
 
 
-@pytest.mark.parametrize(
-    ("samples", "rank"), [(63, None), (64, 64), (100, 98), (200, 191), (500, 467), (1000, 923)]
-)
+@pytest.mark.parametrize(("samples", "rank"), [(63, None), (64, 64), (100, 98), (200, 191), (500, 467), (1000, 923)])
 def test_p90_is_the_rank_of_mlperfs_table(samples, rank):
     assert early_stopping_rank(samples, 90) == rank
 

@@ -52,9 +52,7 @@ def test_warm_up_ends_when_nothing_ever_settles(clock):
 
 def test_calls_take_random_rows_of_the_pool(clock):
     seen = []
-    stopwatch = worker.Stopwatch(
-        lambda feed: seen.append(feed["x"][0]), [{"x": np.array([i])} for i in range(4)], 0
-    )
+    stopwatch = worker.Stopwatch(lambda feed: seen.append(feed["x"][0]), [{"x": np.array([i])} for i in range(4)], 0)
     stopwatch.calls(40)
     assert set(seen) == {0, 1, 2, 3}
 
@@ -140,9 +138,7 @@ def loader(tmp_path, body):
 
 
 def test_another_runtime_is_a_file_with_a_load_function(mlp, pool, tmp_path):
-    odd = Contestant(
-        name="a", model=mlp, loader=loader(tmp_path, "print('banner'); return lambda feed: feed")
-    )
+    odd = Contestant(name="a", model=mlp, loader=loader(tmp_path, "print('banner'); return lambda feed: feed"))
     with Launch(odd, pool, seed=0) as launch:
         launch.ready()
         launch.ask("load", cpus=[])

@@ -11,16 +11,12 @@ from onnx import TensorProto, helper, numpy_helper
 WIDTH = 8
 
 
-def write_mlp(
-    path: Path, *, layers: int = 2, batch: int | str = "batch", length: int | str = "sequence"
-) -> Path:
+def write_mlp(path: Path, *, layers: int = 2, batch: int | str = "batch", length: int | str = "sequence") -> Path:
     """x [batch, sequence, 8] times `layers` square matrices."""
     weights = [numpy_helper.from_array(np.eye(WIDTH, dtype=np.float32) * 0.5, f"w{i}") for i in range(layers)]
     names = ["x", *(f"h{i}" for i in range(layers - 1)), "y"]
     nodes = [helper.make_node("MatMul", [names[i], f"w{i}"], [names[i + 1]]) for i in range(layers)]
-    return _write(
-        path, nodes, {"x": (TensorProto.FLOAT, [batch, length, WIDTH])}, [batch, length, WIDTH], weights
-    )
+    return _write(path, nodes, {"x": (TensorProto.FLOAT, [batch, length, WIDTH])}, [batch, length, WIDTH], weights)
 
 
 def write_embedding(path: Path, *, vocabulary: int = 5) -> Path:
