@@ -33,9 +33,7 @@ class PricesAt:
 
     def widths(self, kind: Kind) -> tuple[int, ...]:
         """Widths that were measured on the device."""
-        return self.latency.widths(
-            kind, self.workload, self.precision, hidden_size=self.architecture.hidden_size
-        )
+        return self.latency.widths(kind, self.workload, self.precision, hidden_size=self.architecture.hidden_size)
 
     def fastest_ms(self) -> float:
         """The fastest model that could be left: one layer with the cheapest single block."""
@@ -65,7 +63,7 @@ class PricesAt:
 
 @dataclass(frozen=True)
 class Candidate:
-    """Pattern x precision x runtime at a shape. `refused` is the reason it is not raced; `plan` says what layers keep."""
+    """Pattern x precision x runtime at a shape. `refused` says why it is not raced; `plan` what layers keep."""
 
     name: str
     pattern: Any

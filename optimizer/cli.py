@@ -6,12 +6,16 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from benchmarks.errors import TrimfitError
+from benchmarks.workload import Workload
+
+if TYPE_CHECKING:
+    from optimizer.architecture import Architecture
 
 __all__ = ["app", "main"]
 
@@ -24,15 +28,12 @@ app = typer.Typer(
 
 DONE, TARGET_MISSED, BAD_INPUT = 0, 1, 2
 
-# Optional[...] and not `X | None`: typer evaluates the annotations, also on Python 3.10
 DeviceOption = Annotated[str, typer.Option(help="Where the model will run: local (this machine).")]
 BatchOption = Annotated[int, typer.Option(min=1, help="Rows an inference.")]
 SeqLenOption = Annotated[
-    Optional[int], typer.Option("--seq-len", min=1, help="Tokens a row. [default: the data's median]")
-]  # noqa: UP045
-ThreadsOption = Annotated[
-    Optional[int], typer.Option(min=1, help="Threads of an inference. [default: all cores]")
-]  # noqa: UP045
+    int | None, typer.Option("--seq-len", min=1, help="Tokens a row. [default: the data's median]")
+]
+ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads of an inference. [default: all cores]")]
 FastOption = Annotated[bool, typer.Option("--fast", help="Bound the whole run to about 20 minutes.")]
 ThoroughOption = Annotated[bool, typer.Option("--thorough", help="Take hours, for the best model.")]
 SeedOption = Annotated[int, typer.Option(help="Seed of everything that is drawn.")]
@@ -47,23 +48,19 @@ def optimize(
     ],
     data: Annotated[
         Path,
-        typer.Option(
-            help="csv, tsv, jsonl (also .gz) or parquet: one file, or a folder with train/dev/test."
-        ),
+        typer.Option(help="csv, tsv, jsonl (also .gz) or parquet: one file, or a folder with train/dev/test."),
     ],
     out: Annotated[
         Path, typer.Option(help="Deployment folder to write; the same command goes on where it was stopped.")
     ],
     text: Annotated[str, typer.Option(help="Column with the texts.")] = "text",
     label: Annotated[str, typer.Option(help="Column with the classes.")] = "label",
-    group: Annotated[Optional[str], typer.Option(help="Column to score by value: language, domain.")] = None,  # noqa: UP045
+    group: Annotated[str | None, typer.Option(help="Column to score by value: language, domain.")] = None,
     device: DeviceOption = "local",
-    speedup: Annotated[
-        Optional[float], typer.Option(help="Target: times faster than the fp32 model.")
-    ] = None,  # noqa: UP045
-    latency: Annotated[Optional[float], typer.Option(help="Target: milliseconds an inference.")] = None,  # noqa: UP045
+    speedup: Annotated[float | None, typer.Option(help="Target: times faster than the fp32 model.")] = None,
+    latency: Annotated[float | None, typer.Option(help="Target: milliseconds an inference.")] = None,
     max_drop: Annotated[
-        Optional[float],  # noqa: UP045
+        float | None,
         typer.Option(help="Target: as fast as possible, losing at most this % of the score. [default: 1]"),
     ] = None,
     batch: BatchOption = 1,
@@ -117,10 +114,10 @@ def demo(
 @app.command()
 def profile(
     model: Annotated[
-        Optional[Path], typer.Option(help="Profile for this model's sizes. [default: 384 wide, 6 layers]")
-    ] = None,  # noqa: UP045
+        Path | None, typer.Option(help="Profile for this model's sizes. [default: 384 wide, 6 layers]")
+    ] = None,
     device: DeviceOption = "local",
-    out: Annotated[Optional[Path], typer.Option(help="Also write the profile to this JSON file.")] = None,  # noqa: UP045
+    out: Annotated[Path | None, typer.Option(help="Also write the profile to this JSON file.")] = None,
     batch: BatchOption = 1,
     seq_len: Annotated[int, typer.Option("--seq-len", min=1, help="Tokens a row.")] = 128,
     threads: ThreadsOption = None,
@@ -129,17 +126,36 @@ def profile(
     json: JsonOption = False,
 ) -> None:
     """Measure what the pieces of a transformer cost on a device."""
-    from optimizer.profile_command import profile_device
+    from hardware_profiles import profile_table, resolve
+    from optimizer.architecture import Architecture, LayerShape
+    from optimizer.effort import choose_effort
+    from optimizer.preparation import profile_of
+    from optimizer.progress import ConsoleProgress
 
-    found = profile_device(model, device, batch, seq_len, threads, fast, thorough)
+    where = resolve(device)
+    if model is None:
+        layers = (LayerShape(heads=12, ffn=1536),) * 6  # MiniLM's, the size that small devices run
+        shape = Architecture(hidden_size=384, head_size=32, vocab_size=30522, layers=layers)
+    else:
+        shape = _shape_in(model)
+    workload = Workload(batch=batch, seq_len=seq_len, threads=threads or where.cores)
+    found = profile_of(where, shape, workload, choose_effort(fast, thorough), ConsoleProgress())
     if out is not None:
         found.save(out)
     if json:
         typer.echo(found.model_dump_json(indent=1, by_alias=True))
     else:
-        from hardware_profiles import profile_table
-
         Console().print(profile_table(found))
+
+
+def _shape_in(folder: Path) -> Architecture:
+    """The shape of a model folder, without its head."""
+    from optimizer.architecture import Architecture
+    from optimizer.model_folder import inspect_folder, load_classifier
+
+    found = inspect_folder(folder)
+    labels = found.labels or {0: "0", 1: "1"}
+    return Architecture.of(load_classifier(folder, len(labels), labels))
 
 
 @app.command()
@@ -149,16 +165,42 @@ def benchmark(
     batch: BatchOption = 1,
     seq_len: Annotated[int, typer.Option("--seq-len", min=1, help="Tokens a row.")] = 128,
     threads: ThreadsOption = None,
-    dim: Annotated[Optional[list[str]], typer.Option(help="NAME=SIZE of another symbolic dimension.")] = None,  # noqa: UP045
-    plot: Annotated[
-        Optional[Path], typer.Option(help="Write a plot of the distributions to this HTML file.")
-    ] = None,  # noqa: UP045
+    dim: Annotated[list[str] | None, typer.Option(help="NAME=SIZE of another symbolic dimension.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Write a plot of the distributions to this HTML file.")] = None,
+    throughput: Annotated[
+        bool, typer.Option("--throughput", help="Also rows a second at several batches and threads.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Time ONNX files against each other on a device, in turns, and say how sure the difference is."""
-    from optimizer.benchmark_command import benchmark_models
+    from benchmarks.benchmark import benchmark_files
+    from benchmarks.plot import write_plot
+    from benchmarks.table import render
+    from hardware_profiles import resolve
+    from optimizer.progress import ConsoleProgress
 
-    benchmark_models(models, device, batch, seq_len, threads, dim or [], plot, as_json=json)
+    workload = Workload(batch=batch, seq_len=seq_len, threads=threads or resolve(device).cores)
+    with ConsoleProgress().step(f"Timing {len(models)} model{'s' if len(models) > 1 else ''}") as advance:
+        result = benchmark_files(models, workload, dims=_sizes(dim or []), throughput=throughput, progress=advance)
+    if plot is not None:
+        write_plot(result, plot)
+    if json:
+        typer.echo(result.model_dump_json(indent=1))
+    else:
+        Console().print(render(result))
+
+
+def _sizes(dims: list[str]) -> dict[str, int]:
+    """Parse NAME=SIZE."""
+    sizes = {}
+    for entry in dims:
+        name, _, size = entry.partition("=")
+        if not size.isdigit() or int(size) < 1:
+            raise TrimfitError(
+                f"got --dim {entry}, expected NAME=SIZE with a whole size above 0, e.g. --dim channels=3"
+            )
+        sizes[name] = int(size)
+    return sizes
 
 
 @app.command()
@@ -179,9 +221,7 @@ def _finish(folder: Path, *, as_json: bool) -> None:
     else:
         _say(folder)
     if not manifest.target_met:
-        Console(stderr=True).print(
-            f"target not met ({manifest.target}); this is the best found", highlight=False
-        )
+        Console(stderr=True).print(f"target not met ({manifest.target}); this is the best found", highlight=False)
         raise typer.Exit(TARGET_MISSED)
 
 
@@ -209,12 +249,8 @@ def main() -> None:
     try:
         app()
     except TrimfitError as error:
-        Console(stderr=True, soft_wrap=True).print(
-            f"trimfit: {error}", style="red", highlight=False, markup=False
-        )
+        Console(stderr=True, soft_wrap=True).print(f"trimfit: {error}", style="red", highlight=False, markup=False)
         sys.exit(BAD_INPUT)
     except OSError as error:
-        Console(stderr=True, soft_wrap=True).print(
-            f"trimfit: {error}", style="red", highlight=False, markup=False
-        )
+        Console(stderr=True, soft_wrap=True).print(f"trimfit: {error}", style="red", highlight=False, markup=False)
         sys.exit(BAD_INPUT)

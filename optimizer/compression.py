@@ -18,7 +18,7 @@ from optimizer.decision import SAFETY, look_at
 from optimizer.decision_record import CompressionRound
 from optimizer.distillation.trainer import Schedule, steps_within, train
 from optimizer.model_folder import load, save
-from optimizer.pruning.patterns import propose
+from optimizer.pruning.patterns import View, propose
 from optimizer.pruning.zeros import KeepZeros, set_zeros
 from optimizer.setting import Setting, learning_rates
 from optimizer.surgery import SurgeryReport, compose, keep
@@ -33,6 +33,7 @@ class Student:
     model: PreTrainedModel
     origin: SurgeryReport
     rounds: tuple[CompressionRound, ...] = ()
+    view: View | None = None  # what its parts are worth, where that is known already
 
     @property
     def dev(self) -> float:
@@ -61,9 +62,10 @@ class Student:
         return cls(load(folder), SurgeryReport.model_validate(note["origin"]), rounds)
 
 
-def untouched(setting: Setting) -> Student:
+def untouched(setting: Setting, view: View | None = None) -> Student:
     """The teacher as a student of itself."""
-    return Student(copy.deepcopy(setting.teacher), SurgeryReport.untouched(Architecture.of(setting.teacher)))
+    origin = SurgeryReport.untouched(Architecture.of(setting.teacher))
+    return Student(copy.deepcopy(setting.teacher), origin, view=view)
 
 
 def budgets(start_ms: float, target_ms: float, rounds: int) -> list[float]:
@@ -74,12 +76,12 @@ def budgets(start_ms: float, target_ms: float, rounds: int) -> list[float]:
     return [target_ms + (start_ms - target_ms) * (1 - (r + 1) / rounds) ** 3 for r in range(rounds)]
 
 
-def compress(setting: Setting, winner: Candidate, target_ms: float) -> Student:
+def compress(setting: Setting, winner: Candidate, target_ms: float, view: View | None = None) -> Student:
     """Cut the teacher down to `target_ms` in rounds, each followed by a short distillation.
 
     Every finished round is on disk; a second call goes on after the last one.
     """
-    student = untouched(setting)
+    student = untouched(setting, view)
     start = setting.prices(winner.precision).predict(student.origin.after).ms
     wanted = target_ms * SAFETY
     if not winner.changes_shape and not winner.sparsity:
@@ -119,9 +121,7 @@ def cut_and_train(
             cut = _cut(setting, student, winner, budget_ms, sparsity, advance)
             cut.save(folder / "cut")
     with setting.progress.step(f"Distilling, {name}: {describe(cut.origin.after)}") as advance:
-        trained = _distil(
-            setting, cut, winner, name=name, minutes=minutes, decay=False, folder=folder, advance=advance
-        )
+        trained = _distil(setting, cut, winner, name=name, minutes=minutes, decay=False, folder=folder, advance=advance)
     trained.save(folder / "done")
     _forget(folder)
     return trained
@@ -130,7 +130,7 @@ def cut_and_train(
 def recover(
     setting: Setting, student: Student, winner: Candidate, *, name: str = "recovery", minutes: float
 ) -> Student:
-    """Distil at the final shape with a learning rate that comes back and then falls to zero; the best dev score stays."""
+    """Distil at the final shape; the learning rate comes back and then falls to zero; the best dev score stays."""
     folder = setting.work / name.replace(" ", "-")
     if (folder / "done").is_dir():
         return Student.load(folder / "done")
@@ -163,13 +163,12 @@ def _cut(
     prices = setting.prices(winner.precision)
     if prices.predict(student.origin.after).ms <= budget_ms:
         return replace(student, model=model)
-    plan = propose(winner.pattern, look_at(model, setting, advance), prices, budget_ms)
-    if (
-        plan is None
-    ):  # the last steps of a staircase: keep the shape, a later round or correction may reach lower
+    view = student.view or look_at(model, setting, advance)
+    plan = propose(winner.pattern, view, prices, budget_ms)
+    if plan is None:  # the last steps of a staircase: keep the shape, a later round or correction may reach lower
         return replace(student, model=model)
     model, report = keep(model, plan)
-    return replace(student, model=model, origin=compose(student.origin, report))
+    return replace(student, model=model, origin=compose(student.origin, report), view=None)
 
 
 def _distil(
@@ -184,9 +183,7 @@ def _distil(
     advance: Callable[[float], None],
 ) -> Student:
     _, rate = learning_rates(student.origin.after.hidden_size)
-    schedule = Schedule(
-        0, rate, decay=decay, evaluations=8 if decay else 1, seed=setting.seed + len(student.rounds)
-    )
+    schedule = Schedule(0, rate, decay=decay, evaluations=8 if decay else 1, seed=setting.seed + len(student.rounds))
     steps = _planned_steps(setting, student, schedule, minutes, folder)
     report = train(
         student.model,
@@ -214,18 +211,12 @@ def _distil(
     return replace(student, rounds=(*student.rounds, done))
 
 
-def _planned_steps(
-    setting: Setting, student: Student, schedule: Schedule, minutes: float, folder: Path
-) -> int:
+def _planned_steps(setting: Setting, student: Student, schedule: Schedule, minutes: float, folder: Path) -> int:
     """Steps that fit the minutes, measured once and kept, so that an interrupted stage goes on with the same plan."""
     note = folder / "steps.json"
     if note.is_file():
         return int(json.loads(note.read_text()))
-    epochs = (
-        setting.effort.student_epochs
-        if schedule.decay
-        else setting.effort.student_epochs / setting.effort.rounds
-    )
+    epochs = setting.effort.student_epochs if schedule.decay else setting.effort.student_epochs / setting.effort.rounds
     steps = steps_within(
         student.model, setting.train, setting.objective, minutes=minutes, epochs=epochs, schedule=schedule
     )

@@ -23,9 +23,7 @@ __all__ = ["Decision", "decide", "finalists", "look_at", "wanted_ms"]
 SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95)
 WORTHWHILE = 1.10  # zeros that bring less than this are refused: they cost accuracy
 SAFETY = 0.97  # of the wanted latency is aimed at, so that the whole interval of the measured speed-up lies above it
-FIRST_STRIDE = (
-    1.6  # without a latency to reach, candidates are compared at this speed-up over the best dense baseline
-)
+FIRST_STRIDE = 1.6  # without a latency to reach, candidates are compared at this speed-up over the best dense baseline
 
 
 @dataclass(frozen=True)
@@ -36,6 +34,7 @@ class Decision:
     target_ms: float
     winner: Candidate | None = None
     reason: str = ""
+    view: View | None = None  # of the teacher; the first cut starts from it
 
 
 def wanted_ms(setting: Setting) -> float:
@@ -56,15 +55,13 @@ def decide(setting: Setting, advance: Any = lambda share: None) -> Decision:
         for precision in setting.runtime.precisions
     ]
     advance(1.0)
-    return Decision(tuple(finalists(candidates, setting.effort.finalists)), target_ms)
+    return Decision(tuple(finalists(candidates, setting.effort.finalists)), target_ms, view=view)
 
 
 def look_at(model: PreTrainedModel, setting: Setting, advance: Any = lambda share: None) -> View:
     """Measure what heads, neurons, blocks and layers of `model` are worth."""
     calibration = setting.calibration
-    sensitivity = measure_sensitivity(
-        model, calibration, setting.objective, lambda share: advance(0.8 * share)
-    )
+    sensitivity = measure_sensitivity(model, calibration, setting.objective, lambda share: advance(0.8 * share))
     order = order_of_layers(model, calibration)
     advance(1.0)
     return View(Architecture.of(model), sensitivity, tuple(order))
@@ -132,17 +129,14 @@ def _estimated_loss(
         return rounding + zeros[pattern.sparsity]
     if plan is None:
         return math.inf
-    return rounding + (
-        0.0 if isinstance(pattern, Dense) else loss_of_plan(setting.teacher, setting.calibration, plan)
-    )
+    return rounding + (0.0 if isinstance(pattern, Dense) else loss_of_plan(setting.teacher, setting.calibration, plan))
 
 
 def _loss_of_zeros(setting: Setting, sparsity: float) -> float:
     rows = setting.calibration
     return max(
         0.0,
-        divergence(set_zeros(copy.deepcopy(setting.teacher), sparsity), rows)
-        - divergence(setting.teacher, rows),
+        divergence(set_zeros(copy.deepcopy(setting.teacher), sparsity), rows) - divergence(setting.teacher, rows),
     )
 
 
@@ -158,11 +152,14 @@ def _refusal(
     if candidate.plan is None:
         least = prices.fastest_ms() if isinstance(candidate.pattern, Width) else prices.one_layer_ms()
         return f"{name}: even its smallest shape takes {least:.2f} ms, {wanted}"
-    if isinstance(candidate.pattern, Dense) and setting.baseline(candidate.precision).ms > target_ms:
-        reached = setting.teacher_ms / setting.baseline(candidate.precision).ms
-        return f"{name}: {reached:.2f}x measured ({setting.baseline(candidate.precision).ms:.2f} ms), {wanted}: lower precision alone is not enough"
+    dense_ms = setting.baseline(candidate.precision).ms
+    if isinstance(candidate.pattern, Dense) and dense_ms > target_ms * SAFETY:
+        reached = f"{setting.teacher_ms / dense_ms:.2f}x measured ({dense_ms:.2f} ms)"
+        return f"{name}: {reached}, {wanted}: lower precision alone is not enough"
     if candidate.changes_shape and candidate.architecture == whole:
-        return f"{name}: nothing has to be cut to reach {target_ms:.2f} ms, the same model as dense {candidate.precision}"
+        return (
+            f"{name}: nothing has to be cut to reach {target_ms:.2f} ms, the same model as dense {candidate.precision}"
+        )
     return None
 
 

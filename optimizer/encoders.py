@@ -110,9 +110,7 @@ class EncoderLayer:
     @property
     def heads(self) -> int:
         """Number of heads, read from the weights; 0 when attention is removed."""
-        return (
-            0 if isinstance(self.attention_output, BiasOnly) else self.query.weight.shape[0] // self.head_size
-        )
+        return 0 if isinstance(self.attention_output, BiasOnly) else self.query.weight.shape[0] // self.head_size
 
     @property
     def ffn(self) -> int:
@@ -165,13 +163,9 @@ def family_of(config: Any) -> Family:
     """Look up the family of a Hugging Face config. Raises TrimfitError listing what is supported."""
     model_type = getattr(config, "model_type", None)
     if model_type not in FAMILIES:
-        raise TrimfitError(
-            f"models of type {model_type!r} are not supported: use one of {', '.join(SUPPORTED)}"
-        )
+        raise TrimfitError(f"models of type {model_type!r} are not supported: use one of {', '.join(SUPPORTED)}")
     if getattr(config, "is_decoder", False) or getattr(config, "add_cross_attention", False):
-        raise TrimfitError(
-            f"got a {model_type} decoder, expected an encoder: set is_decoder to false in config.json"
-        )
+        raise TrimfitError(f"got a {model_type} decoder, expected an encoder: set is_decoder to false in config.json")
     return FAMILIES[model_type]
 
 

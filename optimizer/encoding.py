@@ -43,9 +43,7 @@ class Encoded:
     def take(self, rows: Sequence[int] | np.ndarray) -> Encoded:
         """The rows at these indices."""
         logits = None if self.teacher_logits is None else self.teacher_logits[np.asarray(rows)]
-        return Encoded(
-            tuple(self.input_ids[i] for i in rows), self.labels[np.asarray(rows)], self.pad_token_id, logits
-        )
+        return Encoded(tuple(self.input_ids[i] for i in rows), self.labels[np.asarray(rows)], self.pad_token_id, logits)
 
     def sample(self, count: int, seed: int) -> Encoded:
         """At most `count` rows drawn without replacement."""
@@ -83,9 +81,7 @@ def collate(items: Sequence[dict[str, Any]], pad_token_id: int) -> dict[str, tor
 
 def encode(rows: Rows, tokenizer: Any, max_length: int) -> Encoded:
     """Tokenise texts, cut at `max_length` tokens, not padded."""
-    ids = tokenizer(list(rows.texts), truncation=True, max_length=max_length, add_special_tokens=True)[
-        "input_ids"
-    ]
+    ids = tokenizer(list(rows.texts), truncation=True, max_length=max_length, add_special_tokens=True)["input_ids"]
     return Encoded(tuple(ids), rows.labels, tokenizer.pad_token_id)
 
 

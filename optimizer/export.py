@@ -49,9 +49,7 @@ class ParityReport(_Record):
     rows: int
 
 
-def export_onnx(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: Path
-) -> tuple[Path, ExportReport]:
+def export_onnx(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path: Path) -> tuple[Path, ExportReport]:
     """Write a sequence classifier as ONNX, any batch size and sequence length, complete or not at all.
 
     Args:
@@ -106,9 +104,7 @@ def parity(
 
 
 def _shown(logits: np.ndarray) -> str:
-    return (
-        "[" + ", ".join(f"{logit:.5f}" for logit in logits[:4]) + ("" if len(logits) <= 4 else ", ...") + "]"
-    )
+    return "[" + ", ".join(f"{logit:.5f}" for logit in logits[:4]) + ("" if len(logits) <= 4 else ", ...") + "]"
 
 
 def _feed(session: Any, batch: Batch) -> dict[str, np.ndarray]:
@@ -118,9 +114,7 @@ def _feed(session: Any, batch: Batch) -> dict[str, np.ndarray]:
     names = [entry.name for entry in session.get_inputs()]
     missing = [name for name in names if name not in given]
     if missing:
-        raise TrimfitError(
-            f"got a batch of {', '.join(batch)}, expected {', '.join(names)}: {missing[0]} is missing"
-        )
+        raise TrimfitError(f"got a batch of {', '.join(batch)}, expected {', '.join(names)}: {missing[0]} is missing")
     return {name: given[name].astype(np.int64) for name in names}
 
 

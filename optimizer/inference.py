@@ -29,9 +29,7 @@ def trains_in_bf16() -> bool:
 
 def autocast() -> AbstractContextManager[Any]:
     """bf16 autocast where it is fast, else a context that does nothing."""
-    return torch.autocast(
-        "cuda" if torch.cuda.is_available() else "cpu", torch.bfloat16, enabled=trains_in_bf16()
-    )
+    return torch.autocast("cuda" if torch.cuda.is_available() else "cpu", torch.bfloat16, enabled=trains_in_bf16())
 
 
 @torch.no_grad()
@@ -55,9 +53,7 @@ def predict(
     done = 0
     with torch.autocast(device.type, enabled=False) if exact else autocast():
         for rows, batch in encoded.buckets(BATCH_SIZE):
-            output = model(
-                batch["input_ids"].to(device), attention_mask=batch["attention_mask"].to(device)
-            ).logits
+            output = model(batch["input_ids"].to(device), attention_mask=batch["attention_mask"].to(device)).logits
             if logits is None:
                 logits = np.zeros((len(encoded), output.shape[-1]), dtype=np.float32)
             logits[rows] = output.float().cpu().numpy()

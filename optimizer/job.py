@@ -29,7 +29,7 @@ class Job:
     model: Path
     data: Path
     out: Path
-    columns: Columns = Columns()
+    columns: Columns = field(default_factory=Columns)
     device: str = "local"
     target: Target = DEFAULT_TARGET
     batch: int = 1
@@ -45,8 +45,8 @@ class Job:
         """Where unfinished stages live."""
         return self.out / WORK
 
-    def open(self) -> None:
-        """Claim the output folder, or find that it is this very job's.
+    def check(self) -> None:
+        """See that the output folder is free, or this very job's; writes nothing.
 
         Raises TrimfitError when the folder holds another job or other files, or the disk is too full.
         """
@@ -57,14 +57,20 @@ class Job:
             for name, value in asked.items():
                 if known.get(name) != value:
                     raise TrimfitError(
-                        f"{self.out} holds another job ({name} was {known.get(name)}, now {value}): choose another --out"
+                        f"{self.out} holds another job ({name} was {known.get(name)}, now {value}): "
+                        "choose another --out"
                     )
             return
         if self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
             raise TrimfitError(f"{self.out} exists and holds something else: choose another --out")
         size = sum(file.stat().st_size for file in inspect_folder(self.model).files)
         files.require_space(self.out, COPIES * size + (64 << 20))
-        files.write_text_atomically(note, json.dumps({"asked": asked, "seconds": 0.0}, indent=1))
+
+    def open(self) -> None:
+        """Claim the output folder by a note of what was asked."""
+        note = self.out / WORK / "job.json"
+        if not note.is_file():
+            files.write_text_atomically(note, json.dumps({"asked": self._identity(), "seconds": 0.0}, indent=1))
 
     def tick(self) -> float:
         """Add the time since the last call to the job's account; return its minutes, interrupted runs included."""

@@ -124,15 +124,11 @@ class Manifest(_Record):
         """Read `manifest.json` of a deployment. Raises TrimfitError when it is missing or broken."""
         path = folder / FILE_NAME
         if not path.is_file():
-            raise TrimfitError(
-                f"{folder} holds no {FILE_NAME}: expected a folder that `trimfit optimize --out` wrote"
-            )
+            raise TrimfitError(f"{folder} holds no {FILE_NAME}: expected a folder that `trimfit optimize --out` wrote")
         try:
             return cls.model_validate_json(path.read_text(encoding="utf-8"))
         except (ValidationError, UnicodeDecodeError) as error:
-            reason = (
-                str(error).splitlines()[0] if isinstance(error, UnicodeDecodeError) else _first_problem(error)
-            )
+            reason = str(error).splitlines()[0] if isinstance(error, UnicodeDecodeError) else _first_problem(error)
             raise TrimfitError(
                 f"{path} is not a manifest this version reads ({reason}): run `trimfit optimize` again"
             ) from error

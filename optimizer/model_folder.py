@@ -81,9 +81,7 @@ def inspect_folder(folder: Path) -> ModelFolder:
     )
 
 
-def load_classifier(
-    folder: Path, num_labels: int, id2label: Mapping[int, str], *, seed: int = 0
-) -> PreTrainedModel:
+def load_classifier(folder: Path, num_labels: int, id2label: Mapping[int, str], *, seed: int = 0) -> PreTrainedModel:
     """Load a sequence classifier as it is, or an encoder with a fresh head drawn with `seed`.
 
     Args:
@@ -117,9 +115,7 @@ def load(folder: Path | str) -> PreTrainedModel:
     """
     found = inspect_folder(Path(folder))
     if found.labels is None:
-        raise TrimfitError(
-            f"{folder} holds an encoder without a classifier: train one with `trimfit optimize`"
-        )
+        raise TrimfitError(f"{folder} holds an encoder without a classifier: train one with `trimfit optimize`")
     return load_classifier(found.path, len(found.labels), found.labels)
 
 
@@ -160,9 +156,7 @@ def _one_line(path: Path) -> Iterator[None]:
             (line for line in lines if "mismatch" in line or "issing" in line),
             lines[0] if lines else repr(error),
         )
-        raise TrimfitError(
-            f"{path} cannot be loaded ({reason[:200]}): check that the folder is complete"
-        ) from error
+        raise TrimfitError(f"{path} cannot be loaded ({reason[:200]}): check that the folder is complete") from error
 
 
 def _weight_files(folder: Path) -> tuple[Literal["safetensors", "pickle"], tuple[Path, ...]]:
@@ -179,9 +173,7 @@ def _parts(index: Path) -> list[Path]:
     parts = [index.parent / Path(name).name for name in names]
     missing = [part.name for part in parts if not part.is_file()]
     if missing:
-        raise TrimfitError(
-            f"{index.parent} lacks {missing[0]}, which {index.name} names: copy the model again"
-        )
+        raise TrimfitError(f"{index.parent} lacks {missing[0]}, which {index.name} names: copy the model again")
     return parts
 
 
@@ -206,9 +198,7 @@ def _unpickled(path: Path) -> dict[str, torch.Tensor]:
             "(model.save_pretrained)"
         ) from error
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise TrimfitError(
-            f"{path} holds no weights by name: save the model as safetensors (model.save_pretrained)"
-        )
+        raise TrimfitError(f"{path} holds no weights by name: save the model as safetensors (model.save_pretrained)")
     return state
 
 
@@ -219,9 +209,7 @@ def _labels(folder: Path, config: Any, outputs: int) -> dict[int, str]:
         )
     labels = {int(index): str(name) for index, name in config.id2label.items()}
     if sorted(labels) != list(range(outputs)):
-        raise TrimfitError(
-            f"{folder} gives {outputs} logits but config.json names {len(labels)} labels: correct it"
-        )
+        raise TrimfitError(f"{folder} gives {outputs} logits but config.json names {len(labels)} labels: correct it")
     return labels
 
 
@@ -240,9 +228,7 @@ def _load_whole(found: ModelFolder, config: Any, seed: int) -> PreTrainedModel:
     fresh = [name for name in info["missing_keys"] if not name.startswith(encoder) or "pooler." in name]
     lacking = [name for name in info["missing_keys"] if found.has_classifier or name not in fresh]
     if lacking:
-        raise TrimfitError(
-            f"{found.path} lacks {len(lacking)} of its weights, e.g. {lacking[0]}: copy the model again"
-        )
+        raise TrimfitError(f"{found.path} lacks {len(lacking)} of its weights, e.g. {lacking[0]}: copy the model again")
     return model
 
 

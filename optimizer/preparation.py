@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from transformers import PreTrainedModel
 
+from benchmarks.errors import TrimfitError
 from benchmarks.workload import Workload
 from hardware_profiles.device import Device, resolve
 from hardware_profiles.latency_model import LatencyModel
@@ -19,6 +21,7 @@ from hardware_profiles.runtimes import Runtime, get
 from optimizer import files
 from optimizer.architecture import Architecture
 from optimizer.artefact import build, logits_of
+from optimizer.candidates import PricesAt
 from optimizer.distillation.objectives import SoftTargets
 from optimizer.effort import Effort
 from optimizer.encoding import Encoded, typical_length
@@ -27,8 +30,9 @@ from optimizer.measuring import measure_models, write_input_pool
 from optimizer.progress import Progress
 from optimizer.scoring import check_metric, score
 from optimizer.setting import Baseline, Setting
+from optimizer.target import MaxDrop, Target
 from optimizer.tasks import read_task
-from optimizer.teacher import Teacher, load_tokenizer, prepare_teacher
+from optimizer.teacher import Teacher, encode_parts, load_tokenizer, prepare_teacher, untrained
 
 __all__ = ["prepare", "profile_of"]
 
@@ -45,25 +49,27 @@ def prepare(job: Job, progress: Progress) -> Setting:
     for reason, count in task.dropped.items():
         progress.say(f"{count} rows dropped: {reason}")
     tokenizer = load_tokenizer(job.model)
+    job.check()
+    model, task = untrained(job.model, task, seed=job.seed)
+    rows = encode_parts(task, tokenizer, job.seq_len)
+    seq_len = job.seq_len or typical_length(rows["dev"])
+    workload = Workload(batch=job.batch, seq_len=seq_len, threads=job.threads or device.cores)
+    shape = Architecture.of(model)
+    profile = profile_of(device, shape, workload, job.effort, progress, activation=_activation(model))
+    _refuse_impossible(job.target, profile, shape, workload)
     job.open()
     teacher = prepare_teacher(
         job.model,
+        model,
         task,
+        rows,
         tokenizer,
-        seq_len=job.seq_len,
         effort=job.effort,
         seed=job.seed,
         work=job.work / "teacher",
         progress=progress,
     )
     job.tick()
-    workload = Workload(
-        batch=job.batch,
-        seq_len=job.seq_len or typical_length(teacher.dev),
-        threads=job.threads or device.cores,
-    )
-    shape = Architecture.of(teacher.model)
-    profile = profile_of(device, shape, workload, job.effort, progress, activation=_activation(teacher))
     baselines = _baselines(job, teacher, tokenizer, profile, workload, progress)
     anchors = [Anchor.of("teacher", shape, workload, b.precision, b.ms / 1e3) for b in baselines]
     profile = profile.with_anchor(*anchors)
@@ -111,15 +117,28 @@ def profile_of(
         budget=effort.profile,
     )
     with progress.step(f"Profiling {device.name}: hidden size {shape.hidden_size}, {workload}") as advance:
-        profile = run_profile(
-            device, runtime or get(RUNTIME), request, progress=lambda label, share: advance(share)
-        )
+        profile = run_profile(device, runtime or get(RUNTIME), request, progress=lambda label, share: advance(share))
     progress.say(f"runtime options that are fastest here: {profile.runtime.options() or 'the stock ones'}")
     return profile
 
 
-def _activation(teacher: Teacher) -> str:
-    config = teacher.model.config
+def _refuse_impossible(target: Target, profile: LatencyProfile, shape: Architecture, workload: Workload) -> None:
+    """Latency does not depend on the weights: a target that nothing can reach is refused before anything is trained."""
+    if isinstance(target, MaxDrop):
+        return
+    latency = LatencyModel().fit(profile)
+    prices = {p: PricesAt(latency, shape, workload, p) for p in profile.runtime.precisions}
+    teacher_ms = prices["fp32"].predict(shape).ms
+    precision, fastest = min(((p, price.fastest_ms()) for p, price in prices.items()), key=lambda found: found[1])
+    if target.milliseconds(teacher_ms) < fastest:
+        raise TrimfitError(
+            f"{target} is more than {profile.device.name} can do: the fastest possible is {fastest:.2f} ms, "
+            f"{teacher_ms / fastest:.1f}x (one block of one layer, {precision}): ask for less"
+        )
+
+
+def _activation(model: PreTrainedModel) -> str:
+    config = model.config
     return str(getattr(config, "hidden_act", None) or getattr(config, "activation", "gelu"))
 
 
@@ -148,9 +167,7 @@ def _baselines(
     with progress.step("Scoring the teacher at every precision") as advance:
         for number, (precision, path) in enumerate(paths.items()):
             dev, divergence = _score(precision, path, rows, runtime, teacher)
-            found.append(
-                Baseline(precision, measured[f"teacher {precision}"].median * 1e3, dev, path, divergence)
-            )
+            found.append(Baseline(precision, measured[f"teacher {precision}"].median * 1e3, dev, path, divergence))
             advance((number + 1) / len(paths))
     for b in found:
         progress.say(f"teacher {b.precision}: {b.ms:.2f} ms, dev {teacher.task.metric} {b.dev:.4f}")
@@ -159,9 +176,7 @@ def _baselines(
     return tuple(found)
 
 
-def _score(
-    precision: str, path: Path, rows: Encoded, runtime: Runtime, teacher: Teacher
-) -> tuple[float, float]:
+def _score(precision: str, path: Path, rows: Encoded, runtime: Runtime, teacher: Teacher) -> tuple[float, float]:
     assert rows.teacher_logits is not None
     logits = rows.teacher_logits if precision == "fp32" else logits_of(runtime, path, rows)
     return score(rows.labels, logits, teacher.task.metric), _divergence(rows.teacher_logits, logits)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from rich.console import Console
@@ -19,7 +19,7 @@ Advance = Callable[[float], None]
 class Progress(Protocol):
     """How the stages tell what they do."""
 
-    def step(self, title: str) -> contextmanager[Advance]:  # type: ignore[valid-type]
+    def step(self, title: str) -> AbstractContextManager[Advance]:
         """A context for one long step; it gives a function to call with the share done."""
         ...
 
@@ -51,9 +51,7 @@ class ConsoleProgress:
                 yield lambda share: bars.update(task, completed=share)
         else:
             yield lambda share: None
-        self.console.print(
-            f"[green]done[/] {title} [dim]({time.monotonic() - start:.0f} s)[/]", highlight=False
-        )
+        self.console.print(f"[green]done[/] {title} [dim]({time.monotonic() - start:.0f} s)[/]", highlight=False)
 
     def say(self, sentence: str) -> None:
         """Print one line."""

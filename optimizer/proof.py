@@ -48,9 +48,7 @@ def prove(setting: Setting, onnx: Path, title: str) -> Proof:
     models = {f"teacher {b.precision}": b.onnx for b in setting.baselines} | {STUDENT: onnx}
     inputs = write_input_pool(setting.work / "inputs.npz", setting.dev, setting.workload, setting.seed)
     with setting.progress.step(title) as advance:
-        found = measure_models(
-            models, setting.runtime, setting.workload, inputs, seed=setting.seed, advance=advance
-        )
+        found = measure_models(models, setting.runtime, setting.workload, inputs, seed=setting.seed, advance=advance)
     dense = [found[f"teacher {b.precision}"] for b in setting.baselines]
     strongest = min(dense, key=lambda m: m.median)
     proof = Proof(found, compare(dense[0], found[STUDENT]), compare(strongest, found[STUDENT]))

@@ -30,9 +30,7 @@ class _Runner:
     dev: float = 0.0
 
 
-def race(
-    setting: Setting, decision: Decision, advance: Callable[[float], None] = lambda share: None
-) -> Decision:
+def race(setting: Setting, decision: Decision, advance: Callable[[float], None] = lambda share: None) -> Decision:
     """Let the candidates that were not refused compete; the decision comes back with its winner and the reason.
 
     A heat trains each runner for the same minutes at its final shape, from the teacher's weights; the next heat is
@@ -41,9 +39,7 @@ def race(
     runners = [_Runner(c, _start(setting, c)) for c in decision.candidates if not c.refused]
     if len(runners) == 1:
         only = runners[0].candidate
-        return replace(
-            decision, winner=only, reason=f"{only.name} is the only candidate that can reach the target"
-        )
+        return replace(decision, winner=only, reason=f"{only.name} is the only candidate that can reach the target")
     minutes = setting.effort.race_minutes / _units(len(runners))
     laps, total, heat = 0, _laps(len(runners)), 0
     finished: dict[str, Candidate] = {}
@@ -85,9 +81,7 @@ def _run(setting: Setting, runner: _Runner, minutes: float, heat: int) -> Candid
     dev = setting.dev.sample(DEV_ROWS, seed=setting.seed)
     runner.dev = deployed_score(runner.model, setting, candidate.precision, dev)
     done = candidate.race[-1].steps if candidate.race else 0
-    return replace(
-        candidate, race=(*candidate.race, RaceHeat(steps=done + steps, dev=runner.dev, survived=True))
-    )
+    return replace(candidate, race=(*candidate.race, RaceHeat(steps=done + steps, dev=runner.dev, survived=True)))
 
 
 def _train(setting: Setting, runner: _Runner, minutes: float, heat: int) -> int:
@@ -126,9 +120,7 @@ def _reason(winner: Candidate, finished: dict[str, Candidate]) -> str:
         (c for c in finished.values() if c.name != winner.name), key=lambda c: (-len(c.race), -c.race[-1].dev)
     )
     beaten = ", ".join(f"{c.name} {c.race[-1].dev:.3f} after {c.race[-1].steps} steps" for c in others)
-    return (
-        f"{winner.name} scored {winner.race[-1].dev:.3f} on dev after {winner.race[-1].steps} steps; {beaten}"
-    )
+    return f"{winner.name} scored {winner.race[-1].dev:.3f} on dev after {winner.race[-1].steps} steps; {beaten}"
 
 
 def _laps(runners: int) -> int:

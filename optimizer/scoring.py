@@ -36,9 +36,7 @@ def score(labels: np.ndarray, logits: np.ndarray, metric: str) -> float:
     return scores(labels, logits)[metric]
 
 
-def score_by_group(
-    labels: np.ndarray, logits: np.ndarray, groups: Sequence[str], metric: str
-) -> dict[str, float]:
+def score_by_group(labels: np.ndarray, logits: np.ndarray, groups: Sequence[str], metric: str) -> dict[str, float]:
     """The metric within each group, by group name."""
     of = np.asarray(groups)
     return {name: score(labels[of == name], logits[of == name], metric) for name in sorted(set(groups))}

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+from transformers import PreTrainedModel
 
 from benchmarks import Comparison, Measurement
 from optimizer.artefact import Artefact, logits_of
@@ -14,6 +15,7 @@ from optimizer.candidates import Candidate
 from optimizer.compression import Student
 from optimizer.decision import Decision
 from optimizer.decision_record import Correction, DecisionRecord, KeptLayer, ScoredPoint
+from optimizer.encoding import Encoded
 from optimizer.inference import predict
 from optimizer.manifest import (
     DeviceFacts,
@@ -110,7 +112,7 @@ def decision_record(
     )
 
 
-def _final_logits(setting: Setting, artefact: Artefact) -> tuple[object, np.ndarray, np.ndarray]:
+def _final_logits(setting: Setting, artefact: Artefact) -> tuple[Encoded, np.ndarray, np.ndarray]:
     part = setting.test or setting.dev
     teacher = predict(setting.teacher, part)
     return part, teacher, logits_of(setting.runtime, artefact.path, part)
@@ -121,18 +123,13 @@ def _teacher_dev(setting: Setting) -> float:
     return scores(setting.dev.labels, setting.dev.teacher_logits)[setting.task.metric]
 
 
-def _groups(
-    setting: Setting, labels: np.ndarray, teacher: np.ndarray, student: np.ndarray
-) -> dict[str, GroupScore]:
+def _groups(setting: Setting, labels: np.ndarray, teacher: np.ndarray, student: np.ndarray) -> dict[str, GroupScore]:
     rows = setting.task.test or setting.task.dev
     if rows.groups is None:
         return {}
     metric = setting.task.metric
     theirs, ours = (score_by_group(labels, logits, rows.groups, metric) for logits in (teacher, student))
-    return {
-        name: GroupScore(teacher=theirs[name], student=ours[name], rows=rows.groups.count(name))
-        for name in theirs
-    }
+    return {name: GroupScore(teacher=theirs[name], student=ours[name], rows=rows.groups.count(name)) for name in theirs}
 
 
 def _kept(student: Student) -> tuple[KeptLayer, ...]:
@@ -166,9 +163,7 @@ def _points(
         for b in setting.baselines
     ]
     points += [
-        ScoredPoint(
-            name=c.name, dev=c.race[-1].dev, ms=c.predicted.ms, latency_is="predicted", kind="candidate"
-        )
+        ScoredPoint(name=c.name, dev=c.race[-1].dev, ms=c.predicted.ms, latency_is="predicted", kind="candidate")
         for c in decision.candidates
         if c.race
     ]
@@ -202,8 +197,8 @@ def _speedup(comparison: Comparison, setting: Setting) -> Speedup:
     )
 
 
-def _parameters(model: object) -> int:
-    return sum(p.numel() for p in model.parameters())  # type: ignore[attr-defined]
+def _parameters(model: PreTrainedModel) -> int:
+    return sum(p.numel() for p in model.parameters())
 
 
 def _bytes(onnx: Path) -> int:

@@ -117,10 +117,7 @@ def reshape(model: PreTrainedModel, architecture: Architecture) -> PreTrainedMod
     """
     shape = Architecture.of(model)
     surplus = shape.depth - architecture.depth
-    plan = [
-        LayerPlan(heads=tuple(range(layer.heads)), ffn=tuple(range(layer.ffn)))
-        for layer in architecture.layers
-    ]
+    plan = [LayerPlan(heads=tuple(range(layer.heads)), ffn=tuple(range(layer.ffn))) for layer in architecture.layers]
     keep(model, [*plan, *[None] * surplus])
     return model
 
@@ -131,9 +128,7 @@ def _check(plan: Sequence[LayerPlan | None], shape: Architecture) -> None:
             f"got a plan for {len(plan)} layers, expected {shape.depth}: name every layer, None to remove it"
         )
     if all(entry is None for entry in plan):
-        raise TrimfitError(
-            "got a plan that removes every layer, expected one to stay: keep at least one layer"
-        )
+        raise TrimfitError("got a plan that removes every layer, expected one to stay: keep at least one layer")
     for index, (entry, layer) in enumerate(zip(plan, shape.layers, strict=True)):
         if entry is not None:
             _check_indices(entry.heads, layer.heads, f"heads of layer {index}")
@@ -144,9 +139,7 @@ def _check_indices(indices: tuple[int, ...], total: int, what: str) -> None:
     rising = all(low < high for low, high in pairwise(indices))
     if not rising or (indices and not 0 <= indices[0] <= indices[-1] < total):
         shown = f"{indices[:8]}..." if len(indices) > 8 else f"{indices}"
-        raise TrimfitError(
-            f"got {what} {shown}, expected rising indices below {total}: sort them and drop repeats"
-        )
+        raise TrimfitError(f"got {what} {shown}, expected rising indices below {total}: sort them and drop repeats")
 
 
 def _cut_attention(layer: EncoderLayer, heads: tuple[int, ...]) -> None:
@@ -156,9 +149,7 @@ def _cut_attention(layer: EncoderLayer, heads: tuple[int, ...]) -> None:
         _remove_attention(layer)
         return
     device = layer.query.weight.device
-    rows = torch.tensor(heads, device=device)[:, None] * layer.head_size + torch.arange(
-        layer.head_size, device=device
-    )
+    rows = torch.tensor(heads, device=device)[:, None] * layer.head_size + torch.arange(layer.head_size, device=device)
     for projection in (layer.query, layer.key, layer.value):
         _keep_outputs(projection, rows.flatten())
     _keep_inputs(layer.attention_output, rows.flatten())
@@ -217,12 +208,8 @@ def _write_shape(model: PreTrainedModel) -> None:
 def _verify(model: PreTrainedModel, report: SurgeryReport) -> None:
     encoder = walk(model)
     planned = tuple(LayerShape(heads=len(origin.heads), ffn=len(origin.ffn)) for origin in report.layers)
-    if report.after.layers != planned or not all(
-        _consistent(layer, encoder.hidden_size) for layer in encoder.layers
-    ):
-        raise RuntimeError(
-            f"surgery left layers {_widths(report.after)}, planned {planned}: this is a bug in trimfit"
-        )
+    if report.after.layers != planned or not all(_consistent(layer, encoder.hidden_size) for layer in encoder.layers):
+        raise RuntimeError(f"surgery left layers {_widths(report.after)}, planned {planned}: this is a bug in trimfit")
 
 
 def _consistent(layer: EncoderLayer, hidden: int) -> bool:

@@ -44,9 +44,7 @@ class Rows:
     def take(self, indices: Sequence[int] | np.ndarray) -> Rows:
         """The rows at `indices`, in that order."""
         groups = None if self.groups is None else tuple(self.groups[i] for i in indices)
-        return Rows(
-            tuple(self.texts[i] for i in indices), self.labels[np.asarray(indices, dtype=int)], groups
-        )
+        return Rows(tuple(self.texts[i] for i in indices), self.labels[np.asarray(indices, dtype=int)], groups)
 
 
 @dataclass(frozen=True)
@@ -64,12 +62,11 @@ class Task:
         """The same task with its labels in the order of `labels` (the teacher's own order)."""
         position = np.array([labels.index(name) for name in self.labels])
 
-        def remap(rows: Rows | None) -> Rows | None:
-            return None if rows is None else replace(rows, labels=position[rows.labels])
+        def remap(rows: Rows) -> Rows:
+            return replace(rows, labels=position[rows.labels])
 
-        return replace(
-            self, labels=labels, train=remap(self.train), dev=remap(self.dev), test=remap(self.test)
-        )
+        test = None if self.test is None else remap(self.test)
+        return replace(self, labels=labels, train=remap(self.train), dev=remap(self.dev), test=test)
 
 
 def read_task(path: Path, columns: Columns, *, metric: str = "accuracy", seed: int = 0) -> Task:
@@ -161,9 +158,9 @@ def _split(rows: dict[str, Rows], seed: int) -> tuple[Rows, Rows, Rows | None]:
         rest, test = _hold_out(rows["all"], DEV_SHARE, seed)
         train, dev = _hold_out(rest, DEV_SHARE / (1 - DEV_SHARE), seed + 1)
         return train, dev, test
-    train, dev = rows["train"], rows.get("dev")
-    if dev is None:
-        train, dev = _hold_out(train, DEV_SHARE, seed)
+    if "dev" in rows:
+        return rows["train"], rows["dev"], rows.get("test")
+    train, dev = _hold_out(rows["train"], DEV_SHARE, seed)
     return train, dev, rows.get("test")
 
 
@@ -182,6 +179,4 @@ def _check_sizes(train: Rows, dev: Rows, names: tuple[str, ...], path: Path) -> 
         )
     absent = [name for i, name in enumerate(names) if not (train.labels == i).any()]
     if absent:
-        raise TrimfitError(
-            f"class {absent[0]!r} has no row left in train after splitting {path}: add rows of it"
-        )
+        raise TrimfitError(f"class {absent[0]!r} has no row left in train after splitting {path}: add rows of it")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from optimizer.scoring import score
 from optimizer.setting import learning_rates
 from optimizer.tasks import Task
 
-__all__ = ["Teacher", "load_tokenizer", "match_labels", "prepare_teacher"]
+__all__ = ["Teacher", "encode_parts", "load_tokenizer", "match_labels", "prepare_teacher", "untrained"]
 
 GENERIC_LABEL = re.compile(r"LABEL_\d+")
 FINE_TUNING_EVALUATIONS = 6
@@ -55,46 +56,58 @@ def load_tokenizer(folder: Path) -> Any:
             f"{folder} holds no tokenizer that can be loaded ({reason}): save it beside the model"
         ) from error
     if tokenizer.pad_token_id is None:
-        raise TrimfitError(
-            f"the tokenizer of {folder} has no pad token: set pad_token in tokenizer_config.json"
-        )
+        raise TrimfitError(f"the tokenizer of {folder} has no pad token: set pad_token in tokenizer_config.json")
     return tokenizer
+
+
+def untrained(folder: Path, task: Task, *, seed: int) -> tuple[PreTrainedModel, Task]:
+    """The model as it lies in the folder (an encoder with a fresh head), and the task in its label order.
+
+    Raises TrimfitError when the model's labels are not the data's.
+    """
+    found = inspect_folder(folder)
+    if found.labels is not None:
+        task = task.relabelled(match_labels(task.labels, tuple(found.labels[i] for i in range(len(found.labels)))))
+    return load_classifier(folder, len(task.labels), dict(enumerate(task.labels)), seed=seed), task
+
+
+def encode_parts(task: Task, tokenizer: Any, seq_len: int | None) -> dict[str, Encoded]:
+    """Tokenised train, dev and test; texts are cut at `seq_len` tokens, None keeps nearly all whole, up to 256."""
+    longest = _longest(task, tokenizer, seq_len)
+    parts = {"train": task.train, "dev": task.dev, "test": task.test}
+    return {part: encode(rows, tokenizer, longest) for part, rows in parts.items() if rows is not None}
 
 
 def prepare_teacher(
     folder: Path,
+    model: PreTrainedModel,
     task: Task,
+    rows: Mapping[str, Encoded],
     tokenizer: Any,
     *,
-    seq_len: int | None,
     effort: Effort,
     seed: int,
     work: Path,
     progress: Progress,
 ) -> Teacher:
-    """Load the classifier, or fine-tune the encoder first, then let it answer every training and dev row once.
+    """Use the classifier as it is, or fine-tune the encoder first, then let it answer every training and dev row once.
 
     Args:
-        seq_len: tokens at which texts are cut; None keeps nearly all texts whole, up to 256 tokens.
+        folder: where `model` came from; tells whether it is a classifier already.
+        model: as `untrained` gave it; trained in place where it has to be.
+        task: in the model's label order.
+        rows: from `encode_parts`.
+        tokenizer: the model's.
+        effort: how long to train.
+        seed: of the order of rows.
         work: the stage's folder; a second call goes on from what it holds.
+        progress: where to tell.
     """
     found = inspect_folder(folder)
-    if found.labels is not None:
-        task = task.relabelled(
-            match_labels(task.labels, tuple(found.labels[i] for i in range(len(found.labels))))
-        )
-    longest = _longest(task, tokenizer, seq_len)
-    rows = {
-        part: encode(getattr(task, part), tokenizer, longest)
-        for part in ("train", "dev", "test")
-        if getattr(task, part)
-    }
     done = work / "model"
     if done.is_dir():
         model = load(done)
     else:
-        names = dict(enumerate(task.labels))
-        model = load_classifier(folder, len(names), names, seed=seed)
         if not found.has_classifier:
             _fine_tune(model, rows["train"], rows["dev"], task, effort, seed, work, progress)
         _save_whole(model, tokenizer, done)
@@ -173,9 +186,7 @@ def _fine_tune(
             folder=work / "training",
             advance=advance,
         )
-    progress.say(
-        f"teacher: dev {task.metric} {report.best_dev:.4f} at step {report.best_step} of {report.steps}"
-    )
+    progress.say(f"teacher: dev {task.metric} {report.best_dev:.4f} at step {report.best_step} of {report.steps}")
 
 
 def _save_whole(model: PreTrainedModel, tokenizer: Any, folder: Path) -> None:
@@ -198,7 +209,7 @@ def _with_answers(
 
             def write(part: Path) -> None:
                 with part.open("wb") as file:
-                    np.savez(file, **answers)
+                    np.savez(file, train=answers["train"], dev=answers["dev"])
 
             files.write_atomically(path, write)
     with np.load(path) as known:
@@ -211,5 +222,6 @@ def _warn_if_useless(task: Task, dev: Encoded, progress: Progress) -> None:
     accuracy = score(dev.labels, dev.teacher_logits, "accuracy")
     if accuracy <= majority:
         progress.say(
-            f"warning: the teacher's dev accuracy {accuracy:.3f} is no better than the most frequent class, {majority:.3f}"
+            f"warning: the teacher's dev accuracy {accuracy:.3f} is no better than always answering the most "
+            f"frequent class, {majority:.3f}"
         )

@@ -1,12 +1,14 @@
-"""Workflow: the stages of `optimize` in their order; each leaves its result in the job's folder and is not done twice."""
+"""Workflow: the stages of `optimize` in order; each leaves its result in the job's folder and is not done twice."""
 
 from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from transformers import set_seed
 
+from benchmarks.errors import TrimfitError
 from optimizer.architecture import Architecture
 from optimizer.artefact import Artefact, build, logits_of
 from optimizer.candidates import Candidate
@@ -50,7 +52,7 @@ def run(job: Job, progress: Progress) -> Deployment:
     """
     set_seed(job.seed)
     if (job.out / "manifest.json").is_file():
-        job.open()  # refuses another job's deployment
+        job.check()  # refuses another job's deployment
         return Deployment(job.out)
     setting = prepare(job, progress)
     decision = _decided(setting)
@@ -58,7 +60,7 @@ def run(job: Job, progress: Progress) -> Deployment:
     assert decision.winner is not None
     winner = decision.winner
     progress.say(f"chosen: {decision.reason}")
-    student = _compressed(setting, winner, decision.target_ms)
+    student = _compressed(setting, decision)
     job.tick()
     finish, corrections = _finished(setting, student, winner)
     return _published(job, setting, decision, finish, corrections)
@@ -75,30 +77,11 @@ def _decided(setting: Setting) -> Decision:
             setting.progress.say(f"refused: {candidate.refused}")
     able = [c.name for c in decision.candidates if not c.refused]
     if not able:
-        decision = _fall_back(setting, decision)
-    else:
-        with setting.progress.step(f"Racing {', '.join(able)}") as advance:
-            decision = race(setting, decision, advance)
+        raise TrimfitError(f"no candidate reaches {setting.target} on {setting.device.name}: ask for less")
+    with setting.progress.step(f"Racing {', '.join(able)}") as advance:
+        decision = race(setting, decision, advance)
     decision_record(setting, decision).write(setting.work)
     return decision
-
-
-def _fall_back(setting: Setting, decision: Decision) -> Decision:
-    """Nothing reaches the target: the smallest the device's fastest precision allows is still the best there is."""
-    precision = min(setting.baselines, key=lambda b: b.ms).precision
-    name = f"width {precision}"
-    fastest = setting.prices(precision).fastest_ms()
-    setting.progress.say(
-        f"the target ({setting.target}) is below what this device can do: {fastest:.2f} ms is the fastest possible, "
-        f"{setting.teacher_ms / fastest:.2f}x; going there"
-    )
-    winner = next(c for c in decision.candidates if c.name == name)
-    return replace(
-        decision,
-        winner=winner,
-        target_ms=1.02 * fastest / SAFETY,
-        reason=f"{name} gets closest to the target",
-    )
 
 
 def _read_decision(setting: Setting) -> Decision:
@@ -109,27 +92,27 @@ def _read_decision(setting: Setting) -> Decision:
     return Decision(candidates, record.target_ms, winner, record.reason)
 
 
-def _compressed(setting: Setting, winner: Candidate, target_ms: float) -> Student:
+def _compressed(setting: Setting, decision: Decision) -> Student:
+    winner = decision.winner
+    assert winner is not None
     if isinstance(setting.target, MaxDrop):
-        return _as_fast_as_allowed(setting, winner)
-    student = compress(setting, winner, target_ms)
+        return _as_fast_as_allowed(setting, winner, untouched(setting, decision.view))
+    student = compress(setting, winner, decision.target_ms, decision.view)
     if student.rounds:
         student = recover(setting, student, winner, minutes=setting.effort.recover_minutes)
     return student
 
 
-def _as_fast_as_allowed(setting: Setting, winner: Candidate) -> Student:
+def _as_fast_as_allowed(setting: Setting, winner: Candidate, start: Student) -> Student:
     """Cut on until the score falls too far; then recover the last good shape, or the one before it."""
     assert isinstance(setting.target, MaxDrop)
     lowest = setting.target.lowest_score(setting.baselines[0].dev)
-    trail = [untouched(setting)]
+    trail = [start]
     budget = setting.prices(winner.precision).predict(trail[0].origin.after).ms
     while len(trail) <= MOST_STRIDES:
         budget /= STRIDE
         minutes = setting.effort.compress_minutes / setting.effort.rounds
-        student = cut_and_train(
-            setting, trail[-1], winner, budget, name=f"round {len(trail)}", minutes=minutes
-        )
+        student = cut_and_train(setting, trail[-1], winner, budget, name=f"round {len(trail)}", minutes=minutes)
         if student.dev < lowest - SLACK or student.origin.after == trail[-1].origin.after:
             break
         trail.append(student)
@@ -148,8 +131,8 @@ class _Scored:
     dev: float
 
 
-def _deployed(setting: Setting, student: Student, winner: Candidate, folder: object) -> _Scored:
-    artefact = build(student.model, setting.tokenizer, setting.runtime, winner.precision, folder, setting.dev)  # type: ignore[arg-type]
+def _deployed(setting: Setting, student: Student, winner: Candidate, folder: Path) -> _Scored:
+    artefact = build(student.model, setting.tokenizer, setting.runtime, winner.precision, folder, setting.dev)
     logits = logits_of(setting.runtime, artefact.path, setting.dev)
     return _Scored(artefact, score(setting.dev.labels, logits, setting.task.metric))
 
@@ -174,16 +157,14 @@ def _finished(setting: Setting, student: Student, winner: Candidate) -> tuple[_F
             return finish, corrections
         setting = setting.corrected(f"student {len(corrections)}", shape, winner.precision, measured)
         winner = winner if winner.changes_shape else replace(winner, pattern=Width())
-        smaller = _cut_on(
-            setting, student, winner, _still_wanted(setting, finish, len(corrections)), len(corrections)
-        )
+        smaller = _cut_on(setting, student, winner, _still_wanted(setting, finish, len(corrections)), len(corrections))
         if smaller.origin.after == shape:
             return finish, corrections  # nothing smaller is left on this device
         student = smaller
 
 
 def _still_wanted(setting: Setting, finish: _Finish, attempt: int) -> float:
-    """Milliseconds to aim at after a miss: against the teacher as timed beside the student, a little lower each time."""
+    """Milliseconds to aim at after a miss: against the teacher as timed beside the student, lower each time."""
     assert not isinstance(setting.target, MaxDrop)
     teacher_ms = finish.proof.teacher.median * 1e3
     target_ms = setting.target.milliseconds(teacher_ms)
@@ -209,9 +190,7 @@ def _measured(setting: Setting, student: Student, winner: Candidate, attempt: in
     folder = setting.work / f"attempt-{attempt}"
     with setting.progress.step("Exporting and scoring the student"):
         scored = _deployed(setting, student, winner, folder)
-    setting.progress.say(
-        f"student {winner.precision}: dev {setting.task.metric} {scored.dev:.4f} with onnxruntime"
-    )
+    setting.progress.say(f"student {winner.precision}: dev {setting.task.metric} {scored.dev:.4f} with onnxruntime")
     proof = prove(setting, scored.artefact.path, "Timing teacher and student on the device")
     return _Finish(student, scored.artefact, scored.dev, proof)
 
@@ -242,9 +221,7 @@ def _published(
             finish.dev,
             corrections[0].predicted_ms,
         )
-        record = decision_record(
-            setting, decision, finish.student, corrections, finish.proof, manifest.student.dev
-        )
+        record = decision_record(setting, decision, finish.student, corrections, finish.proof, manifest.student.dev)
         manifest = manifest.model_copy(update={"minutes": job.tick()})
         deployment = publish(stage, job.out, record, manifest)
     _clear(job)

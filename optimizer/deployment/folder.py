@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from transformers import PreTrainedModel
 
@@ -21,7 +22,7 @@ from optimizer.manifest import Manifest
 from optimizer.model_folder import load, save
 from optimizer.report import write_report
 
-__all__ = ["Deployment", "stage_files", "publish"]
+__all__ = ["Deployment", "publish", "stage_files"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def stage_files(
     stage: Path,
     *,
     model: PreTrainedModel,
-    tokenizer: object,
+    tokenizer: Any,
     onnx: Path,
     runtime: Runtime,
     workload: Workload,
@@ -64,21 +65,19 @@ def stage_files(
     """Fill a fresh folder with everything but the manifest and the report."""
     shutil.rmtree(stage, ignore_errors=True)
     (stage / "measurements").mkdir(parents=True)
-    save(model, tokenizer, stage)  # type: ignore[arg-type]
+    save(model, tokenizer, stage)
     for file in onnx.parent.glob(f"{onnx.name}*"):
         shutil.copyfile(file, stage / file.name.replace(onnx.name, "model.onnx"))
     labels = [model.config.id2label[index] for index in range(model.config.num_labels)]
     note = {"options": runtime.options(), "threads": workload.threads, "longest": longest, "labels": labels}
-    (stage / "runtime.json").write_text(
-        json.dumps(note, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    (stage / "runtime.json").write_text(json.dumps(note, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     shutil.copyfile(Path(__file__).with_name("run_template.py"), stage / "run.py")
     for measurement in measurements:
         measurement.to_json(stage / "measurements" / f"{measurement.subject.name.replace(' ', '-')}.json")
 
 
 def publish(stage: Path, out: Path, decision: DecisionRecord, manifest: Manifest) -> Deployment:
-    """Add decision, manifest and report, then move everything to `out`; the manifest comes last, as the sign of a whole."""
+    """Add decision, manifest and report, then move all to `out`; the manifest comes last, as the sign of a whole."""
     decision.write(stage)
     manifest.model_copy(update={"files": _digests(stage)}).write(stage)
     write_report(stage)

@@ -1,4 +1,7 @@
-"""Classify texts with this folder's model: python run.py "a text" "another". Needs: pip install numpy onnxruntime tokenizers"""
+"""Classify texts with this folder's model: python run.py "a text" "another".
+
+Needs: pip install numpy onnxruntime tokenizers
+"""
 
 import json
 import sys
@@ -12,7 +15,7 @@ HERE = Path(__file__).resolve().parent
 RUNTIME = json.loads((HERE / "runtime.json").read_text(encoding="utf-8"))
 
 
-def load():
+def load() -> tuple:
     """Return the tokenizer, the session and the names of the labels."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = RUNTIME["threads"]
@@ -30,7 +33,7 @@ def load():
     return tokenizer, session, RUNTIME["labels"]
 
 
-def classify(text, tokenizer, session, labels):
+def classify(text: str, tokenizer: Tokenizer, session: onnxruntime.InferenceSession, labels: list) -> tuple:
     """Return the label of one text and its probability."""
     ids = np.array([tokenizer.encode(text).ids], dtype=np.int64)
     feed = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}

@@ -46,14 +46,12 @@ class SoftTargets:
 def loss(
     objective: Any, logits: torch.Tensor, labels: torch.Tensor, teacher_logits: torch.Tensor | None
 ) -> torch.Tensor:
-    """The objective's loss (a scalar, mean over rows) for student logits [n, c], labels [n] and teacher logits [n, c]."""
+    """The loss (a scalar, mean over rows) for student logits [n, c], labels [n] and teacher logits [n, c]."""
     raise TypeError(f"{type(objective).__name__} is not a distillation objective: register a loss for it")
 
 
 @loss.register
-def _(
-    objective: CrossEntropy, logits: torch.Tensor, labels: torch.Tensor, teacher_logits: Any
-) -> torch.Tensor:
+def _(objective: CrossEntropy, logits: torch.Tensor, labels: torch.Tensor, teacher_logits: Any) -> torch.Tensor:
     return F.cross_entropy(logits, labels)
 
 

@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Schedule:
-    """How one stage trains. `decay` lets the learning rate fall to zero; without it the rate stays for the next round."""
+    """How one stage trains. `decay` lets the learning rate fall to zero; without it the rate stays."""
 
     steps: int
     learning_rate: float
@@ -81,7 +81,7 @@ def train(
     best = _BestWeights(model, dev, metric, folder, schedule, advance)
     trainer = _ObjectiveTrainer(
         model=model,
-        args=_arguments(folder, schedule, seconds_a_step=_seconds_a_step(model, rows, objective, schedule)),
+        args=_arguments(folder, schedule),
         train_dataset=rows,
         data_collator=lambda items: collate(items, rows.pad_token_id),
         callbacks=[*callbacks, best],  # the score is taken after the others have acted
@@ -107,7 +107,7 @@ def steps_within(
     epochs: float,
     schedule: Schedule,
 ) -> int:
-    """Optimizer steps that fit `minutes` on this machine, at most `epochs` passes over `rows`; measured, not assumed."""
+    """Optimizer steps that fit `minutes` on this machine (measured), at most `epochs` passes over `rows`."""
     seconds = _seconds_a_step(model, rows, objective, schedule)
     wanted = math.ceil(epochs * len(rows) / schedule.batch_size)
     return max(8, min(wanted, int(minutes * 60 / seconds)))
@@ -135,9 +135,7 @@ def _seconds_a_step(
     return float(np.median(seconds)) * 1.1 + trainable * OPTIMIZER_SECONDS_A_PARAMETER
 
 
-OPTIMIZER_SECONDS_A_PARAMETER = (
-    2e-9  # AdamW reads and writes 7 floats a parameter; memory-bound, about 14 GB/s
-)
+OPTIMIZER_SECONDS_A_PARAMETER = 2e-9  # AdamW reads and writes 7 floats a parameter; memory-bound, about 14 GB/s
 
 
 class _ObjectiveTrainer(Trainer):
@@ -149,9 +147,7 @@ class _ObjectiveTrainer(Trainer):
         self, model: torch.nn.Module, inputs: dict[str, torch.Tensor], return_outputs: bool = False, **_: Any
     ) -> Any:
         outputs = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
-        value = objective_loss(
-            self.objective, outputs.logits.float(), inputs["labels"], inputs.get("teacher_logits")
-        )
+        value = objective_loss(self.objective, outputs.logits.float(), inputs["labels"], inputs.get("teacher_logits"))
         return (value, outputs) if return_outputs else value
 
 
@@ -172,6 +168,7 @@ class _BestWeights(TrainerCallback):
         self.patience, self.last = schedule.patience, schedule.steps
         self.weights, self.note = folder / "best.safetensors", folder / "best.json"
         self.score, self.step, self.latest_step = -math.inf, 0, 0
+        self.saved_at = time.monotonic()
         self.resumed = self.note.is_file() and self.weights.is_file()
         if self.resumed:
             known = json.loads(self.note.read_text())
@@ -184,9 +181,7 @@ class _BestWeights(TrainerCallback):
         logger.info("step %d: dev %s %.4f", step, self.metric, value)
         if value > self.score:
             self.score, self.step = value, step
-            state = {
-                name: tensor.detach().contiguous().clone() for name, tensor in self.model.state_dict().items()
-            }
+            state = {name: tensor.detach().contiguous().clone() for name, tensor in self.model.state_dict().items()}
             files.write_atomically(self.weights, lambda path: save_file(state, path))
         note = {"score": self.score, "step": self.step, "latest_step": step}
         files.write_text_atomically(self.note, json.dumps(note))
@@ -196,19 +191,19 @@ class _BestWeights(TrainerCallback):
         self.model.load_state_dict(load_file(self.weights))
 
     def on_step_end(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
-        """Advance the progress bar; score at the wanted steps and at the last one."""
+        """Advance the progress bar; score at the wanted steps and at the last one; save when it is time."""
         self.advance(state.global_step / self.last)
+        if time.monotonic() - self.saved_at > CHECKPOINT_SECONDS:
+            control.should_save, self.saved_at = True, time.monotonic()
         if (
-            state.global_step % self.every == 0
-            and self.last - state.global_step >= self.every // 2
-            or state.global_step == self.last
-        ):
+            state.global_step % self.every == 0 and self.last - state.global_step >= self.every // 2
+        ) or state.global_step == self.last:
             self.consider(state.global_step)
             stale = (state.global_step - self.step) // self.every
             control.should_training_stop |= self.patience > 0 and stale >= self.patience
 
 
-def _arguments(folder: Path, schedule: Schedule, seconds_a_step: float) -> TrainingArguments:
+def _arguments(folder: Path, schedule: Schedule) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(folder),
         max_steps=schedule.steps,
@@ -223,8 +218,7 @@ def _arguments(folder: Path, schedule: Schedule, seconds_a_step: float) -> Train
         group_by_length=True,
         seed=schedule.seed,
         data_seed=schedule.seed,
-        save_strategy="steps",
-        save_steps=max(1, round(CHECKPOINT_SECONDS / seconds_a_step)),
+        save_strategy="no",  # by the clock instead, see _BestWeights.on_step_end
         save_total_limit=1,
         logging_strategy="no",
         report_to=[],
@@ -236,10 +230,7 @@ def _arguments(folder: Path, schedule: Schedule, seconds_a_step: float) -> Train
 
 def _freeze_large_embeddings(model: torch.nn.Module) -> list[torch.nn.Parameter]:
     table = model.get_input_embeddings().weight  # type: ignore[operator]
-    if (
-        table.numel() < LARGE_EMBEDDING_SHARE * sum(p.numel() for p in model.parameters())
-        or not table.requires_grad
-    ):
+    if table.numel() < LARGE_EMBEDDING_SHARE * sum(p.numel() for p in model.parameters()) or not table.requires_grad:
         return []
     table.requires_grad_(False)
     return [table]

@@ -45,10 +45,7 @@ def allocate(layers: Sequence[Sequence[Option]], budget_ms: float) -> list[Optio
     if budget_ms <= 0:
         return None
     choices = [pareto(options) for options in layers]
-    prices = [
-        np.ceil(np.array([o.ms for o in options]) / budget_ms * GRID - 1e-9).astype(int)
-        for options in choices
-    ]
+    prices = [np.ceil(np.array([o.ms for o in options]) / budget_ms * GRID - 1e-9).astype(int) for options in choices]
     best = np.zeros(GRID + 1)  # best[t]: least loss of the layers so far within t steps
     taken: list[np.ndarray] = []
     for options, price in zip(choices, prices, strict=True):

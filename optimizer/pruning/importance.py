@@ -27,6 +27,7 @@ def fisher(gradients: np.ndarray, rows: int) -> np.ndarray:
 def taylor(gradients: np.ndarray) -> np.ndarray:
     """First-order importance [units]: E|dL/dm| over batches [batches, units].
 
-    Molchanov et al. 2019, "Importance Estimation for Neural Network Pruning", eq. 8 (with gates), Michel et al. 2019, eq. 2.
+    Molchanov et al. 2019, "Importance Estimation for Neural Network Pruning", eq. 8, on gates as in
+    Michel et al. 2019, "Are Sixteen Heads Really Better than One?", eq. 2.
     """
     return np.mean(np.abs(gradients), axis=0)

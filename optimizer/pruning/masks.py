@@ -8,7 +8,7 @@ __all__ = ["magnitude_mask"]
 
 
 def magnitude_mask(weight: torch.Tensor, sparsity: float) -> torch.Tensor:
-    """True where a weight stays: exactly round(sparsity * n) of the smallest |w| are dropped (Han et al. 2015, section 3)."""
+    """True where a weight stays: the round(sparsity * n) smallest |w| are dropped (Han et al. 2015, section 3)."""
     if not 0 <= sparsity < 1:
         raise ValueError(f"sparsity must be in [0, 1), got {sparsity:g}: at 1 no weight would be left")
     drop = round(sparsity * weight.numel())

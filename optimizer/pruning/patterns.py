@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import singledispatch
 from typing import Any, Protocol
 
+from hardware_profiles.unit import Kind
 from optimizer.architecture import Architecture
 from optimizer.pruning.allocation import Option, allocate
 from optimizer.pruning.sensitivity import Sensitivity
@@ -27,7 +28,7 @@ class Prices(Protocol):
         """What the layers may add up to so that the whole model is predicted to take `target_ms`."""
         ...
 
-    def widths(self, kind: str) -> tuple[int, ...]:
+    def widths(self, kind: Kind) -> tuple[int, ...]:
         """Measured widths of "attention" (heads) or "ffn" (neurons), 0 included."""
         ...
 
@@ -69,7 +70,7 @@ class Unstructured:
 
 @singledispatch
 def propose(pattern: Any, view: View, prices: Prices, target_ms: float) -> Plan | None:
-    """What each layer keeps so that the model is predicted to take at most `target_ms`; None where the pattern cannot reach it."""
+    """What each layer keeps so that the model is predicted to take at most `target_ms`; None where it cannot."""
     raise TypeError(f"{type(pattern).__name__} is not a pattern: register a function for it")
 
 
@@ -108,15 +109,10 @@ def _(pattern: Width, view: View, prices: Prices, target_ms: float) -> Plan | No
 
 
 def _everything(architecture: Architecture) -> Plan:
-    return [
-        LayerPlan(heads=tuple(range(layer.heads)), ffn=tuple(range(layer.ffn)))
-        for layer in architecture.layers
-    ]
+    return [LayerPlan(heads=tuple(range(layer.heads)), ffn=tuple(range(layer.ffn))) for layer in architecture.layers]
 
 
-def _layer_options(
-    sensitivity: Sensitivity, layer: int, heads: int, ffn: int, prices: Prices
-) -> list[Option]:
+def _layer_options(sensitivity: Sensitivity, layer: int, heads: int, ffn: int, prices: Prices) -> list[Option]:
     head_curve, ffn_curve = sensitivity.head_curves[layer], sensitivity.ffn_curves[layer]
     return [
         Option(h, f, prices.layer_ms(h, f), head_curve.loss(h) + ffn_curve.loss(f))
@@ -132,6 +128,4 @@ def _choices(measured: tuple[int, ...], present: int) -> list[int]:
 def _keep_best(sensitivity: Sensitivity, layer: int, option: Option) -> LayerPlan | None:
     if not option.heads and not option.ffn:
         return None
-    return LayerPlan(
-        heads=sensitivity.best_heads(layer, option.heads), ffn=sensitivity.best_neurons(layer, option.ffn)
-    )
+    return LayerPlan(heads=sensitivity.best_heads(layer, option.heads), ffn=sensitivity.best_neurons(layer, option.ffn))

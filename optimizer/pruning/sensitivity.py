@@ -103,7 +103,7 @@ def loss_of_plan(model: PreTrainedModel, calibration: Encoded, plan: Sequence[La
 
 
 def order_of_layers(model: PreTrainedModel, calibration: Encoded) -> list[int]:
-    """Layer indices in the order in which to drop them: each time the one whose absence costs least, given those gone."""
+    """Layer indices in the order to drop them: each time the one whose absence costs least, given those gone."""
     rows = calibration.sample(CURVE_ROWS, seed=1)
     gone: list[int] = []
     left = list(range(len(walk(model).layers)))
@@ -121,9 +121,7 @@ def _unit_importance(
 ) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
     model.eval()
     totals: list[np.ndarray] | None = None
-    batches = [
-        batch for _, batch in calibration.buckets(GRADIENT_BATCH) if len(batch["labels"]) == GRADIENT_BATCH
-    ]
+    batches = [batch for _, batch in calibration.buckets(GRADIENT_BATCH) if len(batch["labels"]) == GRADIENT_BATCH]
     parameters = [p for p in model.parameters() if p.requires_grad]
     for parameter in parameters:
         parameter.requires_grad_(False)  # only the gates' gradients are wanted
@@ -169,11 +167,14 @@ def _curve(
         return BlockCurve(np.array([0.0]), np.array([0.0]))
     widths, losses = [units], [0.0]
     for share in reversed(CURVE_SHARES):
-        width = int(round(share * units))
+        width = round(share * units)
         if width >= widths[-1]:
             continue
-        _open_only(gate, _top(importance, width))
-        losses.append(max(losses[-1], divergence(model, rows) - base))  # fewer units never help
+        kept = _top(importance, width)
+        _open_only(gate, kept)
+        removed = float(importance.sum() - importance[list(kept)].sum())
+        # fewer units never help, and what noise hides the importances still tell
+        losses.append(max(losses[-1], removed, divergence(model, rows) - base))
         widths.append(width)
     _open_only(gate, range(units))
     return BlockCurve(np.array(widths[::-1], dtype=float), np.array(losses[::-1]))
@@ -185,9 +186,7 @@ def divergence(model: PreTrainedModel, rows: Encoded) -> float:
     student = torch.from_numpy(predict(model, rows, exact=False))
     teacher = torch.from_numpy(rows.teacher_logits)
     return float(
-        F.kl_div(
-            F.log_softmax(student, -1), F.log_softmax(teacher, -1), reduction="batchmean", log_target=True
-        )
+        F.kl_div(F.log_softmax(student, -1), F.log_softmax(teacher, -1), reduction="batchmean", log_target=True)
     )
 
 

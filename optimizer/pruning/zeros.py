@@ -13,7 +13,7 @@ from optimizer.pruning.masks import magnitude_mask
 __all__ = ["KeepZeros", "linear_weights", "set_zeros"]
 
 
-def linear_weights(model: PreTrainedModel) -> list[torch.nn.Parameter]:
+def linear_weights(model: PreTrainedModel) -> list[torch.Tensor]:
     """The weights [outputs, inputs] of every linear layer inside the encoder's layers."""
     return [linear.weight for layer in walk(model).layers for linear in layer.linears().values()]
 

@@ -52,9 +52,7 @@ def agreement(meetings: Sequence[Meeting], *, width: int = 720) -> Markup:
 
 
 def _extent(meetings: Sequence[Meeting]) -> list[float]:
-    measured = [
-        meeting.measured_ms * factor for meeting in meetings for factor in (1 - TOLERANCE, 1 + TOLERANCE)
-    ]
+    measured = [meeting.measured_ms * factor for meeting in meetings for factor in (1 - TOLERANCE, 1 + TOLERANCE)]
     return measured + [meeting.predicted_ms for meeting in meetings]
 
 
@@ -62,11 +60,7 @@ def _row(meeting: Meeting, x: Scale, top: float, width: int) -> Markup:
     y = top + 32
     low, high = x(meeting.measured_ms * (1 - TOLERANCE)), x(meeting.measured_ms * (1 + TOLERANCE))
     predicted, measured = x(meeting.predicted_ms), x(meeting.measured_ms)
-    words = (
-        f"{meeting.name}: {meeting.sentence}"
-        if width > 500
-        else f"{meeting.name}: {100 * meeting.error:+.1f} %"
-    )
+    words = f"{meeting.name}: {meeting.sentence}" if width > 500 else f"{meeting.name}: {100 * meeting.error:+.1f} %"
     return svg.group(
         [
             svg.text(12, top + 14, words, "label"),

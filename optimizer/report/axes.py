@@ -15,13 +15,9 @@ TICK_GAP = 16
 NAME_GAP = 34
 
 
-def horizontal(
-    scale: Scale, bottom: float, name: str, write: Callable[[float], str], count: int = 6
-) -> Markup:
+def horizontal(scale: Scale, bottom: float, name: str, write: Callable[[float], str], count: int = 6) -> Markup:
     """The axis below a figure: a line, numbers, and its name under them at the right end."""
-    ticks = [
-        svg.text(scale(tick), bottom + TICK_GAP, write(tick), "tick", "middle") for tick in scale.ticks(count)
-    ]
+    ticks = [svg.text(scale(tick), bottom + TICK_GAP, write(tick), "tick", "middle") for tick in scale.ticks(count)]
     marks = [svg.line(scale(tick), bottom, scale(tick), bottom + 4, "axis") for tick in scale.ticks(count)]
     base = svg.line(scale.start, bottom, scale.end, bottom, "axis")
     title = svg.text(scale.end, bottom + NAME_GAP, name, "axis-name", "end")

@@ -53,24 +53,18 @@ class Evidence:
     def read(cls, folder: Path) -> Evidence:
         """Read a deployment folder. Raises TrimfitError naming the file that is missing or broken."""
         manifest = Manifest.read(folder)
-        return cls(
-            manifest, _read_decision(folder), _read_contestants(folder), _check_files(folder, manifest)
-        )
+        return cls(manifest, _read_decision(folder), _read_contestants(folder), _check_files(folder, manifest))
 
     @property
     def instabilities(self) -> tuple[tuple[str, str], ...]:
         """Contestant and sentence, for everything that was unsteady while it was timed."""
-        return tuple(
-            (each.name, words) for each in self.contestants for words in instability(each.measurement)
-        )
+        return tuple((each.name, words) for each in self.contestants for words in instability(each.measurement))
 
 
 def _read_decision(folder: Path) -> DecisionRecord:
     path = folder / decision_record.FILE_NAME
     if not path.is_file():
-        raise TrimfitError(
-            f"{folder} holds no {path.name}: expected a folder that `trimfit optimize --out` wrote"
-        )
+        raise TrimfitError(f"{folder} holds no {path.name}: expected a folder that `trimfit optimize --out` wrote")
     try:
         return DecisionRecord.read(folder)
     except (ValidationError, UnicodeDecodeError) as error:
@@ -109,9 +103,7 @@ def _check_file(folder: Path, name: str, recorded: str) -> FileFact:
         return FileFact(name, recorded, None, "outside the folder")
     if not path.is_file():
         return FileFact(name, recorded, None, "missing")
-    return FileFact(
-        name, recorded, path.stat().st_size, "matches" if _sha256(path) == recorded else "differs"
-    )
+    return FileFact(name, recorded, path.stat().st_size, "matches" if _sha256(path) == recorded else "differs")
 
 
 def _sha256(path: Path) -> str:

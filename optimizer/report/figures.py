@@ -47,9 +47,7 @@ def environment() -> jinja2.Environment:
 def picture(manifest: Manifest, decision: DecisionRecord) -> str:
     """Accuracy against latency as an SVG file of its own (light and dark), e.g. for a README."""
     inner = frontier(decision.points, decision.target_ms, metric=metric_name(manifest), width=README_WIDTH)
-    style = Markup("<style>{}</style>").format(
-        Markup(environment().get_template("figure.css.jinja").render())
-    )
+    style = Markup("<style>{}</style>").format(Markup(environment().get_template("figure.css.jinja").render()))
     paper = svg.rect(0, 0, README_WIDTH, 420, "paper")
     head, _, rest = inner.partition(">")
     return str(head + Markup(">") + style + paper + rest) + "\n"
@@ -60,9 +58,7 @@ def frontier_figure(manifest: Manifest, decision: DecisionRecord) -> Markup:
     metric = metric_name(manifest)
     heights = {WIDE: 440, NARROW: 360}
     return _both(
-        lambda width: frontier(
-            decision.points, decision.target_ms, metric=metric, width=width, height=heights[width]
-        )
+        lambda width: frontier(decision.points, decision.target_ms, metric=metric, width=width, height=heights[width])
     )
 
 

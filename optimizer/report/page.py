@@ -120,8 +120,7 @@ def _hero(evidence: Evidence) -> dict[str, Any]:
 
 def _latencies(evidence: Evidence) -> list[tuple[str, str, float, float | None]]:
     timed = [
-        (each.name, each.role, each.measurement.median_ms, each.measurement.p90_ms)
-        for each in evidence.contestants
+        (each.name, each.role, each.measurement.median_ms, each.measurement.p90_ms) for each in evidence.contestants
     ]
     if timed:
         return timed
@@ -213,9 +212,7 @@ def _software(evidence: Evidence) -> str:
     if not evidence.contestants:
         return ""
     environment = evidence.contestants[-1].measurement.environment
-    return ", ".join(
-        [environment.system, *(f"{name} {version}" for name, version in environment.packages.items())]
-    )
+    return ", ".join([environment.system, *(f"{name} {version}" for name, version in environment.packages.items())])
 
 
 def _standing(candidate: CandidateRecord) -> tuple[bool, bool, int, float]:
@@ -236,7 +233,5 @@ def _most(decision: DecisionRecord) -> LayerShape:
 def _kept_words(manifest: Manifest) -> str:
     if manifest.student.pattern == "unstructured":
         zeros = wording.percent(manifest.student.sparsity)
-        return (
-            f"Nothing is removed: {zeros} of the weights are zero; only a runtime that skips them is faster."
-        )
+        return f"Nothing is removed: {zeros} of the weights are zero; only a runtime that skips them is faster."
     return "Full squares and bars live on in the student; empty ones are gone from the file, not masked."

@@ -18,17 +18,13 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 16, 38, 46
 _LEAST_RANGE = 0.02
 
 
-def race(
-    candidates: Sequence[CandidateRecord], *, metric: str, width: int = 720, height: int = 300
-) -> Markup:
+def race(candidates: Sequence[CandidateRecord], *, metric: str, width: int = 720, height: int = 300) -> Markup:
     """The figure in pixels; empty when nobody raced. A hollow point is where a candidate was dropped."""
     runners = sorted((c for c in candidates if c.race), key=lambda c: (not c.chosen, -c.race[-1].dev))
     if not runners:
         return Markup("")
     heats = [heat for runner in runners for heat in runner.race]
-    x = linear(
-        [0, *(heat.steps for heat in heats)], _LEFT + 8, width - _RIGHT - min(150, width // 3), margin=0
-    )
+    x = linear([0, *(heat.steps for heat in heats)], _LEFT + 8, width - _RIGHT - min(150, width // 3), margin=0)
     y = linear((heat.dev for heat in heats), height - _BOTTOM, _TOP, margin=0.1, least=_LEAST_RANGE)
     ends = [(x(runner.race[-1].steps), y(runner.race[-1].dev)) for runner in runners]
     names = place(ends, [runner.name for runner in runners], width, height - _BOTTOM)

@@ -65,17 +65,13 @@ def _latency_scale(ms: NDArray[np.float64], median: float, p90: float | None, he
 
 def _trace(xs: NDArray[np.float64], ms: NDArray[np.float64], y: Scale, class_: str) -> Markup:
     step = max(-(-len(ms) // _MOST_DOTS), 1)
-    places = (
-        (float(x), max(y(float(value)), y.end)) for x, value in zip(xs[::step], ms[::step], strict=True)
-    )
+    places = ((float(x), max(y(float(value)), y.end)) for x, value in zip(xs[::step], ms[::step], strict=True))
     return svg.dots(places, f"sample {class_}")
 
 
 def _launches(xs: NDArray[np.float64], launches: NDArray[np.int_], y: Scale) -> Markup:
     starts = xs[np.flatnonzero(np.diff(launches)) + 1]
-    return svg.group(
-        [svg.line(float(x), y.start, float(x), y.end, "launch") for x in starts], title="a new process"
-    )
+    return svg.group([svg.line(float(x), y.start, float(x), y.end, "launch") for x in starts], title="a new process")
 
 
 def _histogram(ms: NDArray[np.float64], y: Scale, left: float, right: float, role: str) -> Markup:

@@ -51,9 +51,7 @@ class Scale:
         return self._linear_ticks(count)
 
 
-def linear(
-    values: Iterable[float], start: float, end: float, margin: float = 0.08, least: float = 1e-9
-) -> Scale:
+def linear(values: Iterable[float], start: float, end: float, margin: float = 0.08, least: float = 1e-9) -> Scale:
     """A linear scale around all values, with a margin (share of their range) and at least `least` wide."""
     low, high = _range(values)
     spare = max(high - low, least) * margin + max(least - (high - low), 0.0) / 2

@@ -43,11 +43,7 @@ def headline(manifest: Manifest) -> str:
 def conditions(manifest: Manifest) -> str:
     """Where latencies hold: "AMD EPYC, batch 1, 64 tokens, 1 thread"; says so when not measured there."""
     doubt = manifest.device.provenance
-    where = (
-        manifest.device.name
-        if doubt == "measured_device"
-        else f"{manifest.device.name} ({provenance(doubt)})"
-    )
+    where = manifest.device.name if doubt == "measured_device" else f"{manifest.device.name} ({provenance(doubt)})"
     return f"{where}, {manifest.workload}"
 
 
