@@ -16,7 +16,7 @@ MAX_HALF_WIDTH = 0.05  # of the median's 95 % interval, relative
 MIN_LAUNCHES = 3
 MIN_SAMPLES = 20
 MIN_SECONDS = 1e-5  # under this the clock and the call itself are a good part of what is measured
-MAX_STEAL_SECONDS = 0.05
+MAX_STEAL_SHARE = 0.02  # of the time of all calls
 MAX_FREQUENCY_CHANGE = 0.10
 QUIET_GOVERNORS = (None, "performance")
 
@@ -99,8 +99,11 @@ def _machine(m: Measurement) -> list[str]:
         return sentences
     if (events := _increase(before.throttles, after.throttles)) > 0:
         sentences.append(f"the CPU throttled {events:.0f} times from heat: let it cool or measure for a shorter time")
-    if (stolen := _increase(before.steal_seconds, after.steal_seconds)) > MAX_STEAL_SECONDS:
-        sentences.append(f"the hypervisor took {stolen:.2f} s of CPU time (limit {MAX_STEAL_SECONDS} s): measure again")
+    stolen = _increase(before.steal_seconds, after.steal_seconds) / max(sum(m.samples.seconds), 1e-9)
+    if stolen > MAX_STEAL_SHARE:
+        sentences.append(
+            f"the hypervisor took {stolen:.0%} of the time for others (limit {MAX_STEAL_SHARE:.0%}): measure again"
+        )
     change = _increase(before.frequency_mhz, after.frequency_mhz) / (before.frequency_mhz or math.inf)
     if abs(change) > MAX_FREQUENCY_CHANGE:
         sentences.append(
