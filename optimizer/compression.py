@@ -190,7 +190,7 @@ def _distil(
         setting.train,
         setting.dev,
         objective=setting.objective,
-        schedule=replace(schedule, steps=steps),
+        schedule=replace(schedule, steps=steps, minutes=minutes),
         metric=setting.task.metric,
         folder=folder / "training",
         callbacks=[KeepZeros(student.model)] if winner.sparsity else [],

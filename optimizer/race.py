@@ -101,7 +101,7 @@ def _train(setting: Setting, runner: _Runner, minutes: float, heat: int) -> int:
         setting.train,
         setting.dev,
         objective=setting.objective,
-        schedule=replace(schedule, steps=steps),
+        schedule=replace(schedule, steps=steps, minutes=minutes),
         metric=setting.task.metric,
         folder=folder,
         callbacks=[KeepZeros(runner.model)] if runner.candidate.sparsity else [],

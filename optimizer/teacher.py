@@ -181,7 +181,7 @@ def _fine_tune(
             rows,
             dev,
             objective=CrossEntropy(),
-            schedule=replace(schedule, steps=steps),
+            schedule=replace(schedule, steps=steps, minutes=effort.teacher_minutes),
             metric=task.metric,
             folder=work / "training",
             advance=advance,

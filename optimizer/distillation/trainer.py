@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
 from optimizer import files
@@ -30,6 +30,9 @@ LARGE_EMBEDDING_SHARE = (
 )
 DEV_ROWS_WHILE_TRAINING = 2000
 CHECKPOINT_SECONDS = 45.0
+OVERTIME = 1.3
+PROBED_BATCHES = 4
+OPTIMIZER_SECONDS_A_PARAMETER = 1e-9  # AdamW reads and writes 7 floats a parameter: about 28 GB/s
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +47,7 @@ class Schedule:
     warmup_share: float = 0.06
     decay: bool = True
     evaluations: int = 6
+    minutes: float = math.inf  # a machine that got busy may take OVERTIME times as long, then training ends early
     patience: int = 0  # evaluations without a better dev score before training stops; 0 never stops early
     seed: int = 0
 
@@ -86,6 +90,7 @@ def train(
         data_collator=lambda items: collate(items, rows.pad_token_id),
         callbacks=[*callbacks, best],  # the score is taken after the others have acted
     )
+    trainer.remove_callback(PrinterCallback)
     trainer.objective = objective
     if not best.resumed:
         best.consider(0)
@@ -113,29 +118,26 @@ def steps_within(
     return max(8, min(wanted, int(minutes * 60 / seconds)))
 
 
-def _seconds_a_step(
-    model: torch.nn.Module, rows: Encoded, objective: Any, schedule: Schedule, probes: int = 4
-) -> float:
+def _seconds_a_step(model: torch.nn.Module, rows: Encoded, objective: Any, schedule: Schedule) -> float:
+    """Forward and backward of batches as they will come, mean over lengths; what others do on the machine left out."""
     model.train()
     frozen = _freeze_large_embeddings(model)
-    seconds = []
-    for probe in range(probes):
-        sample = rows.sample(schedule.batch_size * 8, seed=probe)
-        _, batch = list(sample.buckets(schedule.batch_size))[len(sample) // schedule.batch_size // 2]
-        batch = {name: value.to(next(model.parameters()).device) for name, value in batch.items()}
-        started = time.monotonic()
-        with autocast():
-            logits = model(batch["input_ids"], attention_mask=batch["attention_mask"]).logits
-        objective_loss(objective, logits.float(), batch["labels"], batch.get("teacher_logits")).backward()
-        seconds.append(time.monotonic() - started)
-        model.zero_grad(set_to_none=True)
+    sample = rows.sample(schedule.batch_size * PROBED_BATCHES, seed=0)
+    rounds = [[_seconds(model, batch, objective) for _, batch in sample.buckets(schedule.batch_size)] for _ in range(3)]
+    model.zero_grad(set_to_none=True)
     for parameter in frozen:
         parameter.requires_grad_(True)
     trainable = sum(p.numel() for p in model.parameters()) - sum(p.numel() for p in frozen)
-    return float(np.median(seconds)) * 1.1 + trainable * OPTIMIZER_SECONDS_A_PARAMETER
+    return float(np.min(rounds, axis=0).mean()) * 1.1 + trainable * OPTIMIZER_SECONDS_A_PARAMETER
 
 
-OPTIMIZER_SECONDS_A_PARAMETER = 2e-9  # AdamW reads and writes 7 floats a parameter; memory-bound, about 14 GB/s
+def _seconds(model: torch.nn.Module, batch: dict[str, torch.Tensor], objective: Any) -> float:
+    batch = {name: value.to(next(model.parameters()).device) for name, value in batch.items()}
+    started = time.monotonic()
+    with autocast():
+        logits = model(batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+    objective_loss(objective, logits.float(), batch["labels"], batch.get("teacher_logits")).backward()
+    return time.monotonic() - started
 
 
 class _ObjectiveTrainer(Trainer):
@@ -169,6 +171,7 @@ class _BestWeights(TrainerCallback):
         self.weights, self.note = folder / "best.safetensors", folder / "best.json"
         self.score, self.step, self.latest_step = -math.inf, 0, 0
         self.saved_at = time.monotonic()
+        self.deadline = self.saved_at + 60 * OVERTIME * schedule.minutes
         self.resumed = self.note.is_file() and self.weights.is_file()
         if self.resumed:
             known = json.loads(self.note.read_text())
@@ -195,12 +198,15 @@ class _BestWeights(TrainerCallback):
         self.advance(state.global_step / self.last)
         if time.monotonic() - self.saved_at > CHECKPOINT_SECONDS:
             control.should_save, self.saved_at = True, time.monotonic()
-        if (
-            state.global_step % self.every == 0 and self.last - state.global_step >= self.every // 2
-        ) or state.global_step == self.last:
+        late = time.monotonic() > self.deadline
+        if late or self._is_due(state.global_step):
             self.consider(state.global_step)
             stale = (state.global_step - self.step) // self.every
-            control.should_training_stop |= self.patience > 0 and stale >= self.patience
+            control.should_training_stop |= late or (self.patience > 0 and stale >= self.patience)
+
+    def _is_due(self, step: int) -> bool:
+        left = self.last - step
+        return left == 0 or (step % self.every == 0 and left >= self.every // 2)
 
 
 def _arguments(folder: Path, schedule: Schedule) -> TrainingArguments:

@@ -16,6 +16,11 @@ def test_the_pool_has_the_workloads_shape(mlp):
     assert pool["x"].dtype == np.float32
 
 
+def test_large_inputs_get_a_pool_of_few_rows(mlp):
+    assert random_pool(mlp, Workload(batch=100, seq_len=8000))["x"].shape[0] == 2
+    assert random_pool(mlp, Workload(batch=300, seq_len=8000), rows=4)["x"].shape[0] == 1
+
+
 def test_made_up_tokens_stay_inside_the_vocabulary(embedding):
     pool = random_pool(embedding, WORK)
     assert pool["input_ids"].min() == 0

@@ -50,7 +50,10 @@ def test_calls_too_short_for_the_clock_are_said(measurement):
     ("states", "words"),
     [
         ({"throttles": (3, 5)}, "the CPU throttled 2 times from heat"),
-        ({"steal_seconds": (1.0, 1.5)}, "the hypervisor took 6% of the time for others (limit 2%)"),
+        (
+            {"steal_seconds": (1.0, 1.5), "unix_seconds": (5, 10)},
+            "the hypervisor took 5% of the time for others (limit 2%)",
+        ),
         ({"frequency_mhz": (3000.0, 2400.0)}, "CPU frequency changed by -20%"),
     ],
 )

@@ -19,9 +19,7 @@ from transformers import (
 from optimizer.encoders import SUPPORTED
 
 # padding is 1, as RoBERTa's counting of positions wants it
-VOCABULARY = (
-    "[CLS] [PAD] [SEP] [UNK] a the not very good bad dull fine film plot cast end was is and but no yes it so"
-)
+VOCABULARY = "[CLS] [PAD] [SEP] [UNK] a the not very good bad dull fine film plot cast end was is and but no yes it so"
 TEXTS = ("the film was good", "not a very fine plot but so", "dull", "it was bad and the end is bad , no")
 LABELS = {0: "bad", 1: "mixed", 2: "good"}
 NAMES = {

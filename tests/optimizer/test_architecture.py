@@ -53,9 +53,7 @@ def test_a_model_that_was_never_cut_tells_no_shape():
     assert Architecture.from_config(Config(None)) is None
 
 
-@pytest.mark.parametrize(
-    "broken", [{**SHAPE.as_config(), "layers": [{"heads": "four", "ffn": 1}]}, {}, ["layers"]]
-)
+@pytest.mark.parametrize("broken", [{**SHAPE.as_config(), "layers": [{"heads": "four", "ffn": 1}]}, {}, ["layers"]])
 def test_a_broken_shape_is_refused(broken):
     with pytest.raises(TrimfitError, match="tells a shape that this version does not read"):
         Architecture.from_config(Config(broken))

@@ -47,9 +47,7 @@ def test_removed_blocks_leave_nothing_in_the_graph(family, make_classifier, toke
     assert path.stat().st_size < whole.stat().st_size
 
 
-def test_a_model_without_any_attention_still_takes_a_mask(
-    family, make_classifier, tokenizer, batch, tmp_path
-):
+def test_a_model_without_any_attention_still_takes_a_mask(family, make_classifier, tokenizer, batch, tmp_path):
     model, _ = keep(make_classifier(family), [LayerPlan(heads=(), ffn=ALL)] * 3)
     path, report = export_onnx(model, tokenizer, tmp_path / "model.onnx")
     assert report.inputs[-1] == "attention_mask"
@@ -98,9 +96,7 @@ def test_logits_come_in_the_order_of_the_rows(make_classifier, tokenizer, batch,
 def test_what_the_model_does_not_take_is_passed_over(make_classifier, tokenizer, batch, tmp_path):
     path, _ = export_onnx(make_classifier("roberta"), tokenizer, tmp_path / "model.onnx")
     extra = {**batch, "token_type_ids": batch["input_ids"] * 0, "labels": torch.zeros(4)}
-    np.testing.assert_array_equal(
-        predict_onnx(session_of(path), [extra]), predict_onnx(session_of(path), [batch])
-    )
+    np.testing.assert_array_equal(predict_onnx(session_of(path), [extra]), predict_onnx(session_of(path), [batch]))
 
 
 def test_a_batch_that_lacks_an_input_is_refused(make_classifier, tokenizer, batch, tmp_path):
@@ -111,9 +107,7 @@ def test_a_batch_that_lacks_an_input_is_refused(make_classifier, tokenizer, batc
 
 def test_logits_that_differ_are_refused_with_both(make_classifier, tokenizer, batch, tmp_path):
     path, _ = export_onnx(make_classifier(), tokenizer, tmp_path / "model.onnx")
-    with pytest.raises(
-        TrimfitError, match=r"gives row \d logits \[.*\], expected PyTorch's \[.*\] within 1e-04"
-    ):
+    with pytest.raises(TrimfitError, match=r"gives row \d logits \[.*\], expected PyTorch's \[.*\] within 1e-04"):
         parity(make_classifier(seed=1), session_of(path), [batch])
 
 

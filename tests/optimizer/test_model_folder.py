@@ -69,9 +69,7 @@ def test_layers_of_one_width_are_loaded_by_transformers_alone(family, make_class
 
 def test_the_tokenizer_is_saved_beside_the_model(make_classifier, tokenizer, tmp_path):
     save(make_classifier(), tokenizer, tmp_path)
-    assert (
-        AutoTokenizer.from_pretrained(tmp_path)("the film")["input_ids"] == tokenizer("the film")["input_ids"]
-    )
+    assert AutoTokenizer.from_pretrained(tmp_path)("the film")["input_ids"] == tokenizer("the film")["input_ids"]
 
 
 def test_loading_is_quiet_and_leaves_logging_as_it_was(encoder_folder, capfd):

@@ -79,9 +79,7 @@ def a_measurement(name: str, median_ms: float, spread: float, seed: int = 0, cal
     return Measurement(
         subject=Subject(name=name, workload=WORKLOAD, file_bytes=18_300_000),
         samples=samples,
-        launches=(
-            LaunchFacts(load_seconds=0.21, memory_before_bytes=61_000_000, peak_memory_bytes=143_000_000),
-        ),
+        launches=(LaunchFacts(load_seconds=0.21, memory_before_bytes=61_000_000, peak_memory_bytes=143_000_000),),
         environment=Environment(
             cpu=DEVICE.name,
             cores=2,
@@ -93,9 +91,7 @@ def a_measurement(name: str, median_ms: float, spread: float, seed: int = 0, cal
     )
 
 
-def a_candidate(
-    name: str, pattern: str, precision: str, ms: float, loss: float, **more: object
-) -> CandidateRecord:
+def a_candidate(name: str, pattern: str, precision: str, ms: float, loss: float, **more: object) -> CandidateRecord:
     return CandidateRecord.model_validate(
         {
             "name": name, "pattern": pattern, "precision": precision, "runtime": "onnxruntime-cpu",
@@ -196,9 +192,7 @@ def a_manifest(**more: object) -> Manifest:
     return Manifest.model_validate(facts | more)
 
 
-def write_deployment(
-    folder: Path, manifest: Manifest | None = None, decision: DecisionRecord | None = None
-) -> Path:
+def write_deployment(folder: Path, manifest: Manifest | None = None, decision: DecisionRecord | None = None) -> Path:
     (decision or a_decision()).write(folder)
     for seed, (name, ms, spread) in enumerate(
         [("teacher-fp32", 7.05, 0.006), ("teacher-int8", 2.50, 0.02), ("student", 1.36, 0.006)]
@@ -207,9 +201,7 @@ def write_deployment(
     for name, size in (("model.onnx", 18_300), ("run.py", 1_234), ("tokenizer.json", 71_100)):
         (folder / name).write_bytes(b"x" * size)
     listed = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.is_file() and path.name not in ("report.html", "manifest.json")
+        path for path in folder.rglob("*") if path.is_file() and path.name not in ("report.html", "manifest.json")
     )
     files = {
         path.relative_to(folder).as_posix(): f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
@@ -296,9 +288,7 @@ def test_numbers_have_no_more_digits_than_are_known() -> None:
 def test_the_page_requests_nothing(page: str) -> None:
     tags = _Tags(page)
     assert tags.open == []
-    assert {"script", "link", "img", "iframe", "object", "base", "form"}.isdisjoint(
-        tag for tag, _ in tags.found
-    )
+    assert {"script", "link", "img", "iframe", "object", "base", "form"}.isdisjoint(tag for tag, _ in tags.found)
     loads = [value for _, attributes in tags.found for key, value in attributes.items()
              if key in ("src", "href", "xlink:href", "action", "srcset", "data", "poster")]  # fmt: skip
     assert all(value is not None and value.startswith("#") for value in loads)
@@ -319,9 +309,7 @@ def test_hostile_strings_are_text_wherever_they_stand(tmp_path: Path) -> None:
         point["name"] = HOSTILE
     for candidate in hostile["candidates"]:
         candidate["name"] = candidate["pattern"] = HOSTILE
-    decision = DecisionRecord.model_validate(
-        hostile | {"reason": HOSTILE, "runtime_options": {HOSTILE: HOSTILE}}
-    )
+    decision = DecisionRecord.model_validate(hostile | {"reason": HOSTILE, "runtime_options": {HOSTILE: HOSTILE}})
     device = DEVICE.model_copy(update={"name": HOSTILE, "provenance": HOSTILE, "fingerprint": HOSTILE})
     manifest = a_manifest(device=device, target=HOSTILE, trimfit=HOSTILE)
     page = write_report(write_deployment(tmp_path, manifest, decision)).read_text(encoding="utf-8")
@@ -396,11 +384,7 @@ def test_a_clean_result_has_no_reason_to_doubt(tmp_path: Path) -> None:
         ({"target_met": False}, "The target (speed-up 3) is not met"),
         ({"parity": Parity(max_abs_logit_difference=2e-3, rows=64)}, "by 2.0e-3 (limit 1.0e-4)"),
         (
-            {
-                "speedup_versus_strongest_dense": Speedup(
-                    median=1.0, low=0.98, high=1.02, versus="teacher int8"
-                )
-            },
+            {"speedup_versus_strongest_dense": Speedup(median=1.0, low=0.98, high=1.02, versus="teacher int8")},
             "teacher int8 is as fast",
         ),
         (
@@ -419,9 +403,7 @@ def test_a_missed_prediction_is_a_reason_to_doubt(tmp_path: Path) -> None:
     manifest = a_manifest()
     latency = Latency(median=1.36, p90=None, predicted=1.0)
     student = manifest.student.model_copy(update={"latency_ms": latency, "test": None})
-    page = write_report(
-        write_deployment(tmp_path, manifest.model_copy(update={"student": student}))
-    ).read_text("utf-8")
+    page = write_report(write_deployment(tmp_path, manifest.model_copy(update={"student": student}))).read_text("utf-8")
     assert "it misses by more than 10 %" in page
     assert "Too few samples for a 90th percentile" in page
     assert "The data has no test part" in page
@@ -471,9 +453,7 @@ def test_a_broken_deployment_is_refused_by_file_name(tmp_path: Path, spoil: obje
 def test_measured_and_predicted_points_look_different() -> None:
     drawn = ET.fromstring(picture(a_manifest(), a_decision()))
     marks = {
-        mark[0].text: mark.get("class", "")
-        for mark in drawn.iter("{http://www.w3.org/2000/svg}circle")
-        if len(mark)
+        mark[0].text: mark.get("class", "") for mark in drawn.iter("{http://www.w3.org/2000/svg}circle") if len(mark)
     }
     assert len(marks) == 9
     assert all(("hollow" in class_) == ("predicted" in str(story)) for story, class_ in marks.items())
@@ -522,7 +502,4 @@ def test_a_prediction_is_judged_against_the_measurement() -> None:
 
 
 def test_svg_text_is_escaped() -> None:
-    assert (
-        element("text", "<b>", None, x=1.0, class_='a"', y=None)
-        == '<text x="1" class="a&#34;">&lt;b&gt;</text>'
-    )
+    assert element("text", "<b>", None, x=1.0, class_='a"', y=None) == '<text x="1" class="a&#34;">&lt;b&gt;</text>'

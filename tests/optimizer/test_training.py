@@ -1,0 +1,171 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import PreTrainedModel
+
+from benchmarks.errors import TrimfitError
+from optimizer.distillation.objectives import CrossEntropy, SoftTargets
+from optimizer.distillation.trainer import Schedule, steps_within, train
+from optimizer.encoding import Encoded, collate, typical_length
+from optimizer.inference import predict
+from optimizer.pruning.sensitivity import divergence
+from optimizer.scoring import check_metric, score_by_group, scores
+from optimizer.teacher import match_labels
+
+Make = Callable[..., PreTrainedModel]
+
+
+@pytest.fixture
+def rows() -> Encoded:
+    """A task a tiny model can learn: the label is which of three words the row holds."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 96)
+    ids = tuple([0, int(7 + 3 * label), *rng.integers(16, 24, rng.integers(1, 6)).tolist(), 2] for label in labels)
+    return Encoded(ids, labels, pad_token_id=1)
+
+
+def run(model: PreTrainedModel, rows: Encoded, folder: Path, **settings: object) -> object:
+    schedule = Schedule(**{"steps": 12, "learning_rate": 5e-3, "batch_size": 16, "evaluations": 3, **settings})
+    return train(
+        model, rows, rows, objective=CrossEntropy(), schedule=schedule, metric="accuracy", folder=folder / "training"
+    )
+
+
+def test_training_learns_and_leaves_the_best_weights(make_classifier: Make, rows: Encoded, tmp_path: Path) -> None:
+    model = make_classifier()
+    before = scores(rows.labels, predict(model, rows))["accuracy"]
+    report = run(model, rows, tmp_path, steps=40)
+    after = scores(rows.labels, predict(model, rows))["accuracy"]
+    assert report.best_dev > before
+    assert after == pytest.approx(report.best_dev, abs=0.03)  # scored in bf16 while training, where that is fast
+
+
+def test_training_that_only_hurts_changes_nothing(make_classifier: Make, rows: Encoded, tmp_path: Path) -> None:
+    model = make_classifier()
+    rows = Encoded(rows.input_ids, predict(model, rows).argmax(1), rows.pad_token_id)  # already perfect
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    report = run(model, rows, tmp_path, learning_rate=10.0)
+    assert report.best_step == 0
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_an_interrupted_training_goes_on_from_its_checkpoint(
+    make_classifier: Make, rows: Encoded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("optimizer.distillation.trainer.CHECKPOINT_SECONDS", 0.0)
+
+    class CutError(Exception):
+        pass
+
+    def cut_after(share: float) -> None:
+        if share >= 0.5:
+            raise CutError
+
+    whole, halved = make_classifier(), make_classifier()
+    run(whole, rows, tmp_path / "whole")
+    schedule = Schedule(12, 5e-3, 16, evaluations=3)
+    settings = {"objective": CrossEntropy(), "schedule": schedule, "metric": "accuracy", "folder": tmp_path / "halved"}
+    with pytest.raises(CutError):
+        train(halved, rows, rows, advance=cut_after, **settings)
+    steps: list[float] = []
+    halved = make_classifier()
+    report = train(halved, rows, rows, advance=steps.append, **settings)
+    assert report.steps == 12
+    assert steps[0] == pytest.approx(6 / 12)  # step 6 was cut before it was saved, steps 1 to 5 are not done again
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(halved.state_dict()[name], value, rtol=1e-3, atol=1e-4)
+
+
+def test_steps_are_bounded_by_epochs_and_by_minutes(make_classifier: Make, rows: Encoded) -> None:
+    schedule = Schedule(0, 1e-3, batch_size=16)
+    model = make_classifier()
+    assert steps_within(model, rows, CrossEntropy(), minutes=100, epochs=4, schedule=schedule) == 24
+    assert steps_within(model, rows, CrossEntropy(), minutes=1e-9, epochs=4, schedule=schedule) == 8
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_large_embeddings_stay_as_they_are(make_classifier: Make, rows: Encoded, tmp_path: Path) -> None:
+    model = make_classifier()
+    model.resize_token_embeddings(20_000)
+    table = model.get_input_embeddings().weight
+    before = table.detach().clone()
+    run(model, rows, tmp_path)
+    assert torch.equal(model.get_input_embeddings().weight, before)
+    assert model.get_input_embeddings().weight.requires_grad
+
+
+def test_distilling_pulls_the_student_to_its_teacher(make_classifier: Make, rows: Encoded, tmp_path: Path) -> None:
+    teacher, student = make_classifier(), make_classifier(seed=1)
+    run(teacher, rows, tmp_path, steps=60)
+    rows = rows.with_teacher(predict(teacher, rows))
+    before = divergence(student, rows)
+    train(
+        student,
+        rows,
+        rows,
+        objective=SoftTargets(soft=1.0),
+        schedule=Schedule(60, 5e-3, 16, evaluations=3),
+        metric="accuracy",
+        folder=tmp_path / "kd",
+    )
+    assert divergence(student, rows) < 0.5 * before
+
+
+# encoded rows
+
+
+def test_padding_never_changes_an_answer(make_classifier: Make, rows: Encoded) -> None:
+    model = make_classifier()
+    alone = np.concatenate([predict(model, rows.take([i])) for i in range(8)])
+    np.testing.assert_allclose(predict(model, rows)[:8], alone, atol=1e-5)
+
+
+def test_buckets_hold_every_row_once_and_similar_lengths_together(rows: Encoded) -> None:
+    seen, widths = [], []
+    for index, batch in rows.buckets(16):
+        seen += index.tolist()
+        widths.append(batch["input_ids"].shape[1])
+        assert batch["attention_mask"].sum(1).tolist() == rows.lengths[index].tolist()
+    assert sorted(seen) == list(range(96))
+    assert widths == sorted(widths)
+
+
+def test_collate_pads_to_the_longest() -> None:
+    batch = collate([{"input_ids": [5, 6, 7], "labels": 1}, {"input_ids": [5], "labels": 0}], pad_token_id=9)
+    assert batch["input_ids"].tolist() == [[5, 6, 7], [5, 9, 9]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
+
+
+def test_the_typical_length_is_the_median() -> None:
+    assert typical_length(Encoded(([1], [1, 2, 3], [1, 2, 3, 4]), np.zeros(3, int), 0)) == 3
+
+
+# scores and labels
+
+
+def test_scores_are_those_worked_out_by_hand() -> None:
+    labels, logits = np.array([0, 0, 0, 1]), np.array([[1, 0], [1, 0], [0, 1], [0, 1]], float)
+    found = scores(labels, logits)
+    assert found["accuracy"] == 0.75
+    assert found["macro_f1"] == pytest.approx((0.8 + 2 / 3) / 2)
+    assert found["weighted_f1"] == pytest.approx((3 * 0.8 + 2 / 3) / 4)
+    assert score_by_group(labels, logits, ["a", "b", "b", "b"], "accuracy") == {"a": 1.0, "b": pytest.approx(2 / 3)}
+
+
+def test_an_unknown_metric_is_refused() -> None:
+    with pytest.raises(TrimfitError, match="expected one of accuracy, macro_f1, weighted_f1"):
+        check_metric("f1")
+
+
+def test_labels_are_matched_by_name_or_index() -> None:
+    assert match_labels(("negative", "positive"), ("POSITIVE", "NEUTRAL", "NEGATIVE")) == (
+        "positive",
+        "NEUTRAL",
+        "negative",
+    )
+    assert match_labels(("0", "1"), ("LABEL_0", "LABEL_1")) == ("0", "1")
+    with pytest.raises(TrimfitError, match="the model's labels are LABEL_0, LABEL_1, the data's are no, yes"):
+        match_labels(("no", "yes"), ("LABEL_0", "LABEL_1"))
