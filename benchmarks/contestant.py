@@ -146,7 +146,7 @@ class Launch:
         if "error" in answer:
             raise TrimfitError(
                 f"got {answer['error']} from {self.contestant.runtime} for {self.contestant.name} "
-                f"({self.contestant.model.name}), expected a model that loads and runs: export it again"
+                f"({self.contestant.model.name}), expected it to load and run: check the model and the options"
             )
         ok: Mapping[str, Any] = answer["ok"]
         return ok

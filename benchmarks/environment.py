@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+import time
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -24,6 +25,8 @@ class MachineState(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
+    unix_seconds: float | None = None
+    """When it was read."""
     load: float | None = None
     """Runnable processes, averaged over the last minute."""
     frequency_mhz: float | None = None
@@ -75,6 +78,7 @@ def read_environment() -> Environment:
 def read_state() -> MachineState:
     """What the machine is doing now."""
     return MachineState(
+        unix_seconds=round(time.time(), 3),
         load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         frequency_mhz=_frequency_mhz(),
         steal_seconds=getattr(psutil.cpu_times(), "steal", None),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from benchmarks.workload import Workload
 __all__ = ["ModelInput", "check_pool", "model_inputs", "random_pool"]
 
 POOL = 16  # different rows: enough that no branch predictor learns one by heart
+POOL_BYTES = 64e6  # of all rows together: large inputs get fewer
 DEFAULT_IDS = 2  # made-up integers stay below this when the model does not tell its vocabulary
 PASSES_ON = ("Cast", "Identity", "Unsqueeze", "Squeeze", "Reshape", "Flatten")
 BATCH_WORDS = ("batch", "n")
@@ -99,16 +101,20 @@ def random_pool(
 ) -> dict[str, np.ndarray]:
     """A pool of made-up inputs, [rows, *shape] by input name: masks 1, ids below the vocabulary.
 
+    There are fewer rows than asked for where they would exceed 64 MB.
+
     Raises:
         TrimfitError: the file is not ONNX or a dimension of an input is unknown.
     """
     graph = load_graph(model)
     rng = np.random.default_rng(seed)
-    pool = {}
-    for declared in graph_inputs(graph):
-        shape = (rows, *concrete_shape(declared, workload, dims or {}))
-        pool[declared.name] = _values(declared, shape, _vocabulary(graph, declared.name), rng)
-    return pool
+    shapes = {declared: concrete_shape(declared, workload, dims or {}) for declared in graph_inputs(graph)}
+    row_bytes = sum(declared.dtype.itemsize * math.prod(shape) for declared, shape in shapes.items())
+    rows = max(1, min(rows, int(POOL_BYTES / max(row_bytes, 1))))
+    return {
+        declared.name: _values(declared, (rows, *shape), _vocabulary(graph, declared.name), rng)
+        for declared, shape in shapes.items()
+    }
 
 
 def _values(declared: ModelInput, shape: tuple[int, ...], below: int, rng: np.random.Generator) -> np.ndarray:

@@ -16,7 +16,7 @@ MAX_HALF_WIDTH = 0.05  # of the median's 95 % interval, relative
 MIN_LAUNCHES = 3
 MIN_SAMPLES = 20
 MIN_SECONDS = 1e-5  # under this the clock and the call itself are a good part of what is measured
-MAX_STEAL_SHARE = 0.02  # of the time of all calls
+MAX_STEAL_SHARE = 0.02  # of the time of all CPUs
 MAX_FREQUENCY_CHANGE = 0.10
 QUIET_GOVERNORS = (None, "performance")
 
@@ -99,7 +99,7 @@ def _machine(m: Measurement) -> list[str]:
         return sentences
     if (events := _increase(before.throttles, after.throttles)) > 0:
         sentences.append(f"the CPU throttled {events:.0f} times from heat: let it cool or measure for a shorter time")
-    stolen = _increase(before.steal_seconds, after.steal_seconds) / max(sum(m.samples.seconds), 1e-9)
+    stolen = _increase(before.steal_seconds, after.steal_seconds) / _cpu_seconds(m)
     if stolen > MAX_STEAL_SHARE:
         sentences.append(
             f"the hypervisor took {stolen:.0%} of the time for others (limit {MAX_STEAL_SHARE:.0%}): measure again"
@@ -110,6 +110,13 @@ def _machine(m: Measurement) -> list[str]:
             f"CPU frequency changed by {change:+.0%} (limit {MAX_FREQUENCY_CHANGE:.0%}): fix it or let the machine cool"
         )
     return sentences
+
+
+def _cpu_seconds(m: Measurement) -> float:
+    """What all CPUs together could have run from the first to the last look at the machine."""
+    env = m.environment
+    passed = _increase(env.before.unix_seconds, env.after.unix_seconds) if env.after else 0.0
+    return passed * env.cores * env.threads_per_core or math.inf
 
 
 def _increase(before: float | None, after: float | None) -> float:

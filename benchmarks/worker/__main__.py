@@ -164,7 +164,7 @@ def _add_plugin_provider(onnxruntime: Any, settings: Any, provider: dict[str, An
         if device.ep_name == provider["name"] and device.device.type.name == kind
     ]
     if not devices:
-        raise ValueError(f"{provider['name']} offers no {kind} device")
+        raise ValueError(f"{provider['name']} offers no {kind} device on this machine")
     settings.add_provider_for_devices(devices[:1], provider.get("options", {}))
 
 

@@ -1,0 +1,1 @@
+"""How each engine is loaded: files run by the worker in the environment of the engine, never imported."""
