@@ -27,7 +27,7 @@ Report = Callable[[str, float], None]
 
 _ROUNDS: dict[Effort, int] = {"fast": 16, "default": 40, "thorough": 120}
 _SECONDS_PER_GRAPH: dict[Effort, float] = {"fast": 0.25, "default": 0.6, "thorough": 2.0}
-_PASSES = 4  # between them progress is told
+_PASSES: dict[Effort, int] = {"fast": 2, "default": 4, "thorough": 8}  # between them progress is told
 _BYTES_PER_CHAIN = 3e6  # small, so that units are timed with their weights in the caches where they can be
 _MOST_REPEAT = 8
 _BUILDING = 0.4  # share of the time that building and loading takes
@@ -167,14 +167,15 @@ class Bench:
         inputs = random_inputs(self.request.workload, self.seed)
         calls = {name: partial(session.run, None, inputs) for name, session in sessions.items()}
         effort = self.request.budget
+        count = _PASSES[effort]
         budget = Budget(
             launches=1,
-            rounds=_ROUNDS[effort] // _PASSES,
-            max_seconds=_SECONDS_PER_GRAPH[effort] * len(calls) / _PASSES,
+            rounds=_ROUNDS[effort] // count,
+            max_seconds=_SECONDS_PER_GRAPH[effort] * len(calls) / count,
         )
         passes = []
-        for number in range(_PASSES):
-            share = _BUILDING + (1 - _BUILDING) * number / _PASSES
+        for number in range(count):
+            share = _BUILDING + (1 - _BUILDING) * number / count
             report(f"{self.precision}: timing {len(calls)} graphs in turns", share)
             passes.append(measure_calls(calls, budget=budget, seed=self.seed + number))
         return {name: Timing.of(np.concatenate([samples[name] for samples in passes])) for name in calls}
