@@ -31,6 +31,10 @@ class MachineState(BaseModel):
     """Runnable processes, averaged over the last minute."""
     frequency_mhz: float | None = None
     """Mean over the CPUs."""
+    busy_seconds: float | None = None
+    """CPU time all processes used since boot."""
+    own_seconds: float | None = None
+    """CPU time this process and the ones it started used."""
     steal_seconds: float | None = None
     """CPU time the hypervisor gave to others since boot."""
     throttles: int | None = None
@@ -77,11 +81,14 @@ def read_environment() -> Environment:
 
 def read_state() -> MachineState:
     """What the machine is doing now."""
+    times = psutil.cpu_times()
     return MachineState(
         unix_seconds=round(time.time(), 3),
         load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         frequency_mhz=_frequency_mhz(),
-        steal_seconds=getattr(psutil.cpu_times(), "steal", None),
+        busy_seconds=round(times.user + times.system + getattr(times, "nice", 0.0), 3),
+        own_seconds=round(sum(os.times()[:4]), 3),
+        steal_seconds=getattr(times, "steal", None),
         throttles=_throttles(),
         temperature_c=_temperature_c(),
     )

@@ -23,6 +23,8 @@ Kind = Literal["first", "warmup", "settle", "timed"]
 Provenance = Literal["measured_device", "measured_proxy", "emulated_functional", "modelled", "published"]
 
 INTERRUPTED_SHARE = 0.02  # of a call's time that went to other processes, from which the call counts as interrupted
+INTERRUPTED_SHARE_OF_THREADS = 0.1  # the same with several threads, which also wait for each other
+BEST_CALLS = 95  # percentile of the CPUs in use that an undisturbed call has
 INTERRUPTED_SECONDS = 20e-6  # below this, a difference between wall and CPU time is the clocks' own
 MIN_UNDISTURBED_SHARE = 0.1  # with fewer calls left in peace, the figures are those of all calls
 MIN_UNDISTURBED = 8
@@ -111,16 +113,22 @@ class Measurement(BaseModel):
 
     @cached_property
     def interrupted(self) -> NDArray[np.bool_]:
-        """[samples] which calls were interrupted by other processes.
+        """[samples] which calls were interrupted by other processes: preempted, and part of the time off the CPU.
 
-        With one thread: preempted, and more than 2 % of the time not on the CPU. With more: preempted at all.
+        One thread that runs all the time has as much CPU time as wall time; several have as much as in the best calls.
         """
+        seconds, cpu = (np.array(column, float) for column in (self.samples.seconds, self.samples.cpu_seconds))
+        threads = self.subject.workload.threads
+        share = INTERRUPTED_SHARE if threads == 1 else INTERRUPTED_SHARE_OF_THREADS
+        lost = seconds - cpu / (1.0 if threads == 1 else self._cpus_in_use)
         preempted = np.array(self.samples.preemptions, int) > 0
-        if self.subject.workload.threads > 1:
-            return preempted
-        seconds = np.array(self.samples.seconds, float)
-        lost = seconds - np.array(self.samples.cpu_seconds, float)
-        return preempted & (lost > np.maximum(INTERRUPTED_SHARE * seconds, INTERRUPTED_SECONDS))
+        return preempted & (lost > np.maximum(share * seconds, INTERRUPTED_SECONDS))
+
+    @property
+    def _cpus_in_use(self) -> float:
+        """How many CPUs run in a call that nobody disturbs: nearly the most seen."""
+        cpu, seconds = (np.array(x, float)[self.timed] for x in (self.samples.cpu_seconds, self.samples.seconds))
+        return max(1.0, float(np.percentile(cpu / seconds, BEST_CALLS))) if seconds.size else 1.0
 
     @cached_property
     def undisturbed(self) -> bool:

@@ -13,6 +13,7 @@ MAX_SIGNIFICANT_IQR_SHARE = 0.25  # and from here "significant environmental inf
 MAX_OUTLIER_SHARE = 0.10
 MAX_INTERRUPTED_SHARE = 0.10
 MAX_HALF_WIDTH = 0.05  # of the median's 95 % interval, relative
+MAX_CROWDING = 0.25  # CPUs that others and the model want beyond those there are
 MIN_LAUNCHES = 3
 MIN_SAMPLES = 20
 MIN_SECONDS = 1e-5  # under this the clock and the call itself are a good part of what is measured
@@ -23,7 +24,7 @@ QUIET_GOVERNORS = (None, "performance")
 
 def instability(measurement: Measurement) -> list[str]:
     """What is wrong with the measurement, most telling first; an empty list means stable."""
-    checks = (_interrupted, _spread, _outliers, _interval, _amount, _tiny, _machine)
+    checks = (_interrupted, _crowded, _spread, _outliers, _interval, _amount, _tiny, _machine)
     return [sentence for check in checks for sentence in check(measurement)]
 
 
@@ -34,6 +35,21 @@ def _interrupted(m: Measurement) -> list[str]:
     return [
         f"{m.interrupted_share:.0%} of the calls were interrupted by other processes (limit "
         f"{MAX_INTERRUPTED_SHARE:.0%}; {use}): close other programs or use fewer threads"
+    ]
+
+
+def _crowded(m: Measurement) -> list[str]:
+    env, threads = m.environment, m.subject.workload.threads
+    if env.after is None or not (passed := _increase(env.before.unix_seconds, env.after.unix_seconds)):
+        return []
+    busy = _increase(env.before.busy_seconds, env.after.busy_seconds)
+    others = (busy - _increase(env.before.own_seconds, env.after.own_seconds)) / passed
+    cpus = env.cores * env.threads_per_core
+    if others + threads <= cpus + MAX_CROWDING:
+        return []
+    return [
+        f"other processes kept {others:.1f} of {cpus} CPUs busy, too many to leave room for "
+        f"{threads} thread{'s' if threads > 1 else ''}: close other programs"
     ]
 
 

@@ -44,10 +44,11 @@ def test_a_preempted_call_that_lost_no_time_is_not_interrupted(measurement):
     assert not quick.interrupted.any()
 
 
-def test_with_several_threads_any_preemption_is_an_interruption(measurement):
-    m = measurement([[0.001, 0.002]], workload=Workload(threads=2))
-    hit = m.model_copy(update={"samples": m.samples.model_copy(update={"preemptions": (0, 1, 0)})})
-    assert hit.interrupted.tolist() == [False, True, False]
+def test_with_several_threads_a_call_on_fewer_cpus_than_the_best_is_interrupted(measurement):
+    m = measurement([[0.001] * 4], workload=Workload(threads=2))
+    columns = {"cpu_seconds": (1.0, 0.002, 0.0019, 0.001, 0.001), "preemptions": (0, 0, 1, 1, 0)}
+    parallel = m.model_copy(update={"samples": m.samples.model_copy(update=columns)})
+    assert parallel.interrupted.tolist() == [False, False, False, True, False]
 
 
 def test_a_percentile_the_sample_cannot_support_is_not_given(measurement):

@@ -54,11 +54,20 @@ def test_calls_too_short_for_the_clock_are_said(measurement):
             {"steal_seconds": (1.0, 1.5), "unix_seconds": (5, 10)},
             "the hypervisor took 5% of the time for others (limit 2%)",
         ),
+        (
+            {"unix_seconds": (0, 10), "busy_seconds": (100, 125), "own_seconds": (1, 9)},
+            "other processes kept 1.7 of 2 CPUs busy, too many to leave room for 1 thread: close",
+        ),
         ({"frequency_mhz": (3000.0, 2400.0)}, "CPU frequency changed by -20%"),
     ],
 )
 def test_what_the_machine_did_meanwhile_is_said(measurement, states, words):
     assert words in instability(disturbed(measurement, **states))[0]
+
+
+def test_a_neighbour_on_a_cpu_of_its_own_is_no_trouble(measurement):
+    states = {"unix_seconds": (0, 10), "busy_seconds": (100, 119), "own_seconds": (1, 10)}
+    assert instability(disturbed(measurement, **states)) == []
 
 
 def test_a_governor_that_saves_power_is_said(measurement):
