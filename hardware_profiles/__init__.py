@@ -10,6 +10,7 @@ from hardware_profiles.profile_table import profile_table
 from hardware_profiles.profiler import Progress, run_profile
 from hardware_profiles.runtimes import OnnxRuntimeCpu, Runtime, Session, get, runtimes
 from hardware_profiles.shape import EncoderShape, LayerWidths
+from hardware_profiles.steadiness import profile_instability
 from hardware_profiles.unit import Unit
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "encoder_graph",
     "get",
     "local_device",
+    "profile_instability",
     "profile_path",
     "profile_table",
     "random_inputs",

@@ -13,7 +13,7 @@ from hardware_profiles.device import Device
 from hardware_profiles.profile import LatencyProfile, RuntimeRecord
 from hardware_profiles.runtimes import Runtime
 
-__all__ = ["cache_folder", "cached_profile", "profile_path"]
+__all__ = ["cache_folder", "cached_profile", "empty_profile", "profile_path"]
 
 
 def cache_folder() -> Path:
@@ -30,15 +30,19 @@ def profile_path(folder: Path, device: Device, runtime: Runtime) -> Path:
     return Path(folder) / f"{'-'.join(parts)}.json"
 
 
+def empty_profile(device: Device, runtime: Runtime) -> LatencyProfile:
+    """A profile that knows nothing yet."""
+    return LatencyProfile(device=device, runtime=RuntimeRecord.of(runtime))
+
+
 def cached_profile(path: Path, device: Device, runtime: Runtime) -> LatencyProfile:
     """The profile kept at `path`, or an empty one.
 
     A cache holds nothing that cannot be measured again: a broken file, or one of another device or version,
     is named in a warning, put aside as `*.unusable` and started anew.
     """
-    empty = LatencyProfile(device=device, runtime=RuntimeRecord.of(runtime))
     if not path.exists():
-        return empty
+        return empty_profile(device, runtime)
     try:
         profile = LatencyProfile.load(path)
         profile.check(device, runtime)
@@ -46,5 +50,5 @@ def cached_profile(path: Path, device: Device, runtime: Runtime) -> LatencyProfi
         aside = path.with_suffix(".unusable")
         os.replace(path, aside)
         warnings.warn(f"measuring again: {error} (kept as {aside})", stacklevel=2)
-        return empty
+        return empty_profile(device, runtime)
     return profile

@@ -10,6 +10,7 @@ from rich.table import Table
 from benchmarks.workload import Workload
 from hardware_profiles.latency_model import LatencyModel
 from hardware_profiles.profile import LatencyProfile
+from hardware_profiles.steadiness import profile_instability
 from hardware_profiles.unit import Kind
 
 __all__ = ["profile_table"]
@@ -25,6 +26,7 @@ def profile_table(profile: LatencyProfile, workload: Workload | None = None) -> 
     model = LatencyModel().fit(profile)
     record = profile.runtime_record
     lines: list[RenderableType] = [f"{profile.device.name}, {record.name} {record.version}, {_options(record.options)}"]
+    lines += profile_instability(profile)
     cases = dict.fromkeys((entry.workload, entry.unit.hidden_size) for entry in profile.entries)
     for measured, hidden_size in cases:
         if workload in (None, measured):

@@ -11,7 +11,7 @@ from benchmarks.errors import TrimfitError
 from hardware_profiles.bench import Bench
 from hardware_profiles.device import Device
 from hardware_profiles.profile import LatencyProfile, OptionTrial
-from hardware_profiles.profile_cache import cache_folder, cached_profile, profile_path
+from hardware_profiles.profile_cache import cache_folder, cached_profile, empty_profile, profile_path
 from hardware_profiles.profile_request import ProfileRequest
 from hardware_profiles.runtimes import Runtime
 
@@ -30,6 +30,7 @@ def run_profile(
     *,
     cache: Path | None = None,
     progress: Progress | None = None,
+    fresh: bool = False,
     seed: int = 0,
 ) -> LatencyProfile:
     """Measure what the cached profile of this device and runtime lacks for a request, and return all of it.
@@ -37,6 +38,7 @@ def run_profile(
     A stock `runtime` gets the options that are fastest on the device (`profile.runtime`); one with options of
     its own keeps them. `cache` is a folder (None: `cache_folder()`); the profile is saved there after every
     precision, so that an interrupted run goes on. `progress` is called with a label and the share done.
+    `fresh` measures again what is known.
     Raises TrimfitError for a precision that the runtime lacks.
     """
     unknown = [precision for precision in request.precisions if precision not in runtime.precisions]
@@ -45,7 +47,7 @@ def run_profile(
             f"got precision {unknown[0]!r} for {runtime.name}, expected one of {', '.join(runtime.precisions)}"
         )
     path = profile_path(cache or cache_folder(), device, runtime)
-    profile = cached_profile(path, device, runtime)
+    profile = empty_profile(device, runtime) if fresh else cached_profile(path, device, runtime)
     for grown in _stages(profile, runtime, request, progress or _silent, seed):
         profile = grown
         profile.save(path)

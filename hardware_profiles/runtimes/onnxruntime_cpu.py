@@ -9,11 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import onnx
 import onnxruntime
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from benchmarks.errors import TrimfitError
 from hardware_profiles.isa import instruction_sets, multiplies_int8_exactly
+from hardware_profiles.runtimes.embedding_tables import coarse_lookups
 from hardware_profiles.runtimes.runtime import Session
 
 __all__ = ["OnnxRuntimeCpu"]
@@ -113,23 +115,29 @@ class OnnxRuntimeCpu:
         """Make the model of a precision.
 
         "fp32" is the file itself. "int8" writes `target`: weights of MatMul and Gemm int8 per output channel,
-        embedding tables int8, activations quantised at run time. Raises TrimfitError for another precision.
+        embedding tables int8 where that is fine enough, activations quantised at run time. Raises TrimfitError
+        for another precision.
         """
         if precision == "fp32":
             return Path(fp32_model)
         if precision != "int8":
             raise TrimfitError(f"got precision {precision!r}, expected one of {', '.join(self.precisions)}")
-        operators = ["MatMul", "Gemm", "Gather"] if self.quantize_embeddings else ["MatMul", "Gemm"]
         with _without_advice():
             quantize_dynamic(
                 Path(fp32_model),
                 Path(target),
-                op_types_to_quantize=operators,
+                op_types_to_quantize=["MatMul", "Gemm", "Gather"],
+                nodes_to_exclude=self._left_in_fp32(onnx.load(fp32_model)),
                 per_channel=True,
                 reduce_range=self._reduces_range(),
                 weight_type=QuantType.QInt8,
             )
         return Path(target)
+
+    def _left_in_fp32(self, model: onnx.ModelProto) -> list[str]:
+        if self.quantize_embeddings:
+            return coarse_lookups(model)
+        return [node.name for node in model.graph.node if node.op_type == "Gather"]
 
     def _reduces_range(self) -> bool:
         return not multiplies_int8_exactly(instruction_sets()) if self.reduce_range is None else self.reduce_range

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from benchmarks.errors import TrimfitError
-from hardware_profiles import Anchor, LatencyProfile, OnnxRuntimeCpu, RuntimeRecord, profile_table
+from hardware_profiles import Anchor, LatencyProfile, OnnxRuntimeCpu, RuntimeRecord, profile_instability, profile_table
 
 
 def test_it_is_the_same_after_saving_and_loading(tmp_path):
@@ -113,6 +113,23 @@ def test_a_broken_entry_is_named_with_its_place(tmp_path):
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(TrimfitError, match=r"none\.json, expected a latency profile: No such file"):
         LatencyProfile.load(tmp_path / "none.json")
+
+
+def test_a_steady_profile_has_nothing_to_say():
+    assert profile_instability(made.profile()) == []
+
+
+def test_unsteady_timings_are_told_with_their_size_and_a_remedy():
+    shaky = made.profile(slower=1.0)
+    entries = tuple(entry.model_copy(update={"iqr": 0.3 * entry.seconds}) for entry in shaky.entries)
+    (sentence,) = profile_instability(shaky.model_copy(update={"entries": entries}))
+    assert sentence.startswith("the typical graph's interquartile range is 30% of its time (limit 10%): close")
+
+
+def test_drift_between_parts_is_told():
+    drifted = made.profile().with_entries([made.timing(made.unit("ffn", 64), slower=1.25)])
+    (sentence,) = profile_instability(drifted)
+    assert "took up to 25% longer in another part" in sentence
 
 
 def test_its_table_shows_every_width_and_what_zeros_bring():

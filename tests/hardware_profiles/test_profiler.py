@@ -74,6 +74,14 @@ def test_what_is_known_is_not_measured_again(tmp_path, measuring):
     assert measuring.timed == []
 
 
+def test_a_fresh_profile_measures_everything_again(tmp_path, measuring):
+    profiled(tmp_path)
+    timed = list(measuring.timed)
+    measuring.timed.clear()
+    profiled(tmp_path, fresh=True)
+    assert sorted(measuring.timed) == sorted(timed)
+
+
 def test_only_what_a_wider_request_lacks_is_measured(tmp_path, measuring):
     profiled(tmp_path)
     measuring.timed.clear()

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
 from benchmarks.errors import TrimfitError
 from benchmarks.workload import Workload
 from hardware_profiles import EncoderShape, OnnxRuntimeCpu, encoder_graph, get, random_inputs, runtimes
 from hardware_profiles.isa import multiplies_int8_exactly
+from hardware_profiles.runtimes.embedding_tables import coarse_lookups, relative_error
 
 every_runtime = pytest.mark.parametrize("runtime", runtimes(), ids=lambda runtime: runtime.name)
 
@@ -97,6 +100,20 @@ def test_int8_embeddings_are_smaller_and_leave_no_other_file(model, tmp_path):
     assert small.stat().st_size < 0.6 * large.stat().st_size
     assert sorted(path.name for path in folder.iterdir()) == ["large.onnx", "small.onnx"]
     assert [path.name for path in tmp_path.glob("*.onnx")] == ["model.onnx"]
+
+
+def test_a_table_of_one_huge_entry_stays_in_fp32(tmp_path):
+    table = np.full((100, 8), 0.01, np.float32)
+    assert relative_error(table) < 0.01
+    table[3, 4] = 50.0
+    assert relative_error(table) > 0.05
+    model = encoder_graph(EncoderShape.uniform(32, 8, 1, 4, 64), tmp_path / "m.onnx")
+    graph = onnx.load(model)
+    words = next(tensor for tensor in graph.graph.initializer if tensor.name == "word_embeddings.weight")
+    values = numpy_helper.to_array(words).copy()
+    values[3, 4] = 50.0
+    words.CopyFrom(numpy_helper.from_array(values, words.name))
+    assert coarse_lookups(graph) == ["embeddings/word"]
 
 
 def test_weights_keep_8_bits_where_the_cpu_multiplies_them_exactly():
