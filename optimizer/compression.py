@@ -163,7 +163,7 @@ def _cut(
     prices = setting.prices(winner.precision)
     if prices.predict(student.origin.after).ms <= budget_ms:
         return replace(student, model=model)
-    view = student.view or look_at(model, setting, advance)
+    view = student.view or look_at(model, setting, [winner.pattern], advance)
     plan = propose(winner.pattern, view, prices, budget_ms)
     if plan is None:  # the last steps of a staircase: keep the shape, a later round or correction may reach lower
         return replace(student, model=model)

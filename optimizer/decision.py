@@ -47,24 +47,29 @@ def wanted_ms(setting: Setting) -> float:
 def decide(setting: Setting, advance: Any = lambda share: None) -> Decision:
     """Propose every pattern at every precision, predict latency and loss, and refuse what cannot pay here."""
     target_ms = wanted_ms(setting)
-    view = look_at(setting.teacher, setting, lambda share: advance(0.7 * share))
+    patterns = (Width(), Depth(), Dense(), *(Unstructured(s) for s in SPARSITIES))
+    view = look_at(setting.teacher, setting, patterns, lambda share: advance(0.7 * share))
     zeros = {sparsity: _loss_of_zeros(setting, sparsity) for sparsity in SPARSITIES}
     candidates = [
         _judge(setting, view, pattern, precision, target_ms, zeros)
-        for pattern in (Width(), Depth(), Dense(), *(Unstructured(s) for s in SPARSITIES))
+        for pattern in patterns
         for precision in setting.runtime.precisions
     ]
     advance(1.0)
     return Decision(tuple(finalists(candidates, setting.effort.finalists)), target_ms, view=view)
 
 
-def look_at(model: PreTrainedModel, setting: Setting, advance: Any = lambda share: None) -> View:
-    """Measure what heads, neurons, blocks and layers of `model` are worth."""
-    calibration = setting.calibration
-    sensitivity = measure_sensitivity(model, calibration, setting.objective, lambda share: advance(0.8 * share))
-    order = order_of_layers(model, calibration)
+def look_at(
+    model: PreTrainedModel, setting: Setting, patterns: Sequence[Any], advance: Any = lambda share: None
+) -> View:
+    """Measure what heads, neurons, blocks and layers of `model` are worth, as far as these patterns ask."""
+    view = View(Architecture.of(model))
+    if any(isinstance(pattern, Depth) for pattern in patterns):
+        view = replace(view, layer_order=tuple(order_of_layers(model, setting.calibration)))
+    if any(isinstance(pattern, Width) for pattern in patterns):
+        view = replace(view, sensitivity=measure_sensitivity(model, setting.calibration, setting.objective, advance))
     advance(1.0)
-    return View(Architecture.of(model), sensitivity, tuple(order))
+    return view
 
 
 def finalists(candidates: Sequence[Candidate], most: int) -> list[Candidate]:

@@ -39,11 +39,11 @@ class Prices(Protocol):
 
 @dataclass(frozen=True)
 class View:
-    """What a pattern sees of the model it is to cut."""
+    """What a pattern sees of the model it is to cut; `Width` needs the sensitivity, `Depth` the order of layers."""
 
     architecture: Architecture
-    sensitivity: Sensitivity
-    layer_order: tuple[int, ...]  # layers, the one to drop first first
+    sensitivity: Sensitivity | None = None
+    layer_order: tuple[int, ...] = ()  # the layer to drop first first
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,7 @@ def _(pattern: Depth, view: View, prices: Prices, target_ms: float) -> Plan | No
 
 @propose.register
 def _(pattern: Width, view: View, prices: Prices, target_ms: float) -> Plan | None:
+    assert view.sensitivity is not None, "widths are chosen by sensitivity"
     options = [
         _layer_options(view.sensitivity, index, layer.heads, layer.ffn, prices)
         for index, layer in enumerate(view.architecture.layers)

@@ -1,0 +1,97 @@
+"""The command line on bad input: one line that says what to do next, exit code 2, nothing written."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+ROWS = "".join(json.dumps({"text": f"the film was {i}", "label": ["bad", "good"][i % 2]}) + "\n" for i in range(200))
+
+
+def trimfit(*arguments: object, timeout: float = 120) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-c", "from optimizer.cli import main; main()", *map(str, arguments)]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "200"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=environment, check=False)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    path = tmp_path / "data.jsonl"
+    path.write_text(ROWS)
+    return path
+
+
+def refused(*arguments: object, out: Path) -> str:
+    done = trimfit("optimize", *arguments, "--out", out)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert not out.exists() or not any(out.iterdir())
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("trimfit:")]
+    return line
+
+
+def test_bad_data_is_refused_in_one_line(encoder_folder: Path, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    line = refused("--model", encoder_folder, "--data", data, "--label", "stars", out=out)
+    assert "no column 'stars', its columns are text, label" in line
+    assert "no such file or folder" in refused("--model", encoder_folder, "--data", tmp_path / "nowhere", out=out)
+
+
+def test_bad_models_are_refused_in_one_line(encoder_folder: Path, data: Path, tmp_path: Path) -> None:
+    out, weights = tmp_path / "out", encoder_folder / "model.safetensors"
+    saved = weights.read_bytes()
+    weights.write_bytes(saved[: len(saved) // 2])
+    assert "is broken or truncated" in refused("--model", encoder_folder, "--data", data, out=out)
+    weights.unlink()
+    assert "holds no weights" in refused("--model", encoder_folder, "--data", data, out=out)
+    torch.save({"weight": print}, encoder_folder / "pytorch_model.bin")
+    assert "pickle" in refused("--model", encoder_folder, "--data", data, out=out)
+    config = json.loads((encoder_folder / "config.json").read_text())
+    (encoder_folder / "config.json").write_text(json.dumps({**config, "model_type": "gpt2"}))
+    save_file({"weight": torch.zeros(1)}, weights)
+    line = refused("--model", encoder_folder, "--data", data, out=out)
+    assert "use one of bert, distilbert, roberta, xlm-roberta, electra" in line
+
+
+def test_labels_that_do_not_match_are_named(classifier_folder: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data.jsonl"
+    data.write_text(ROWS.replace('"good"', '"superb"'))
+    line = refused("--model", classifier_folder, "--data", data, out=tmp_path / "out")
+    assert "the model's labels are bad, mixed, good, the data's are bad, superb" in line
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--speedup", "0.5"), "speed-up must be above 1"),
+        (("--speedup", "3", "--latency", "4"), "expected one target"),
+        (("--fast", "--thorough"), "expected one of them"),
+        (("--device", "ssh://pi@host"), "expected local"),
+        (("--metric", "f1"), "expected one of accuracy"),
+        (("--seq-len", "100"), "--seq-len 100 is more than the 32 tokens the model takes"),
+    ],
+)
+def test_bad_options_are_refused_in_one_line(
+    encoder_folder: Path, data: Path, tmp_path: Path, options: tuple[str, ...], message: str
+) -> None:
+    assert message in refused("--model", encoder_folder, "--data", data, *options, out=tmp_path / "out")
+
+
+def test_a_report_of_something_else_is_refused(tmp_path: Path) -> None:
+    done = trimfit("report", tmp_path)
+    assert done.returncode == 2
+    assert "manifest.json" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_benchmarking_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_text("not a model")
+    done = trimfit("benchmark", tmp_path / "model.onnx")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "model.onnx" in done.stderr

@@ -1,0 +1,190 @@
+"""The main job through the command line, on real text where it is at hand: killed in the middle and resumed."""
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
+
+import optimizer
+from optimizer.decision_record import DecisionRecord
+from optimizer.files import sha256
+from optimizer.manifest import Manifest
+
+SHARED = Path(os.environ.get("TRIMFIT_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
+SST2 = SHARED / "sst2"
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A profile cache of these tests' own, so that the second job finds what the first one measured."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def encoder(tmp_path: Path) -> Path:
+    """BERT with 4 layers, 128 wide, 4 heads, FFN 512: small enough to train in seconds, large enough to cut."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+
+    backend = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    backend.normalizer = normalizers.BertNormalizer()
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordPieceTrainer(vocab_size=800, special_tokens=["[PAD]", "[UNK]", "[CLS]", "[SEP]"])
+    backend.train_from_iterator((text for text, _ in rows_of("train")), trainer)
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
+    )
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(
+        "bert",
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        intermediate_size=512,
+        max_position_embeddings=64,
+    )
+    folder = tmp_path / "encoder"
+    AutoModel.from_config(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def rows_of(part: str) -> list[tuple[str, int]]:
+    """Real SST-2 rows where the data is at hand, else sentences whose label is in their words."""
+    path = SST2 / f"{part}.jsonl.gz"
+    if path.is_file():
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            rows = [json.loads(line) for line in file]
+        return [(row["text"], row["label"]) for row in rows[:: max(1, len(rows) // 1500)]]
+    rng = np.random.default_rng(len(part))
+    words = {0: ["dull", "bad", "tedious", "flat"], 1: ["moving", "bright", "funny", "fine"]}
+    labels = rng.integers(0, 2, 1500 if part == "train" else 200)
+    return [(f"a {rng.choice(words[k])} film with {rng.choice(words[k])} scenes", int(k)) for k in labels]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for part in ("train", "dev", "test"):
+        with (folder / f"{part}.jsonl").open("w", encoding="utf-8") as file:
+            for number, (text, label) in enumerate(rows_of(part)):
+                row = {"review": text, "stars": ["low", "high"][label], "source": ["paper", "web"][number % 2]}
+                file.write(json.dumps(row) + "\n")
+    return folder
+
+
+def command(encoder: Path, data: Path, out: Path, *more: str) -> list[str]:
+    job = ["--model", encoder, "--data", data, "--out", out]
+    columns = ["--text", "review", "--label", "stars", "--group", "source"]
+    start = [sys.executable, "-c", "from optimizer.cli import main; main()", "optimize"]
+    return [*start, *map(str, job), *columns, "--seq-len", "32", "--threads", "1", "--fast", *more]
+
+
+def environment(cache: Path) -> dict[str, str]:
+    return {**os.environ, "HF_HUB_OFFLINE": "1", "TRIMFIT_CACHE": str(cache), "COLUMNS": "160"}
+
+
+def test_the_whole_job_killed_in_the_middle_of_compression_and_started_again(
+    encoder: Path, data: Path, tmp_path: Path, cache: Path
+) -> None:
+    out = tmp_path / "out"
+    run = command(encoder, data, out, "--speedup", "2")
+    with (tmp_path / "log").open("w") as log:
+        first = subprocess.Popen(run, env=environment(cache), stderr=log, stdout=log)
+        wait_for(out / ".trimfit" / "round-1-of-4" / "done", first, tmp_path / "log")
+        first.send_signal(signal.SIGKILL)
+        first.wait()
+    assert not (out / "manifest.json").exists()
+    decided = (out / ".trimfit" / "decision.json").read_bytes()
+
+    done = subprocess.run(run, env=environment(cache), capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode in (0, 1), done.stderr
+    assert "Fine-tuning" not in done.stderr, "the teacher was trained twice"
+    assert "Racing" not in done.stderr, "the race was run twice"
+
+    manifest, decision = Manifest.read(out), DecisionRecord.read(out)
+    assert manifest.target_met == (done.returncode == 0) == (manifest.speedup.low >= 2)
+    assert [c.name for c in decision.candidates if c.chosen] == [
+        c.name for c in DecisionRecord.model_validate_json(decided).candidates if c.chosen
+    ]
+    check_deployment(out, manifest, decision)
+    check_reload(out, manifest, data)
+    check_run_py(out)
+
+    again = subprocess.run(
+        [*run, "--json"], env=environment(cache), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert json.loads(again.stdout) == json.loads((out / "manifest.json").read_text()), "a finished job stays done"
+    other = subprocess.run(
+        [*run, "--seed", "7"], env=environment(cache), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert other.returncode == 2
+    assert "holds another job (seed was 0, now 7)" in other.stderr
+
+
+def wait_for(path: Path, process: subprocess.Popen, log: Path, seconds: float = 420) -> None:
+    deadline = time.monotonic() + seconds
+    while not path.exists():
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.1)
+
+
+def check_deployment(out: Path, manifest: Manifest, decision: DecisionRecord) -> None:
+    for name, digest in manifest.files.items():
+        assert digest == f"sha256:{sha256(out / name)}", name
+    named = {"model.onnx", "config.json", "model.safetensors", "run.py", "decision.json", "report.html"}
+    assert named <= set(manifest.files)
+    refusals = {c.name: c.refused for c in decision.candidates if c.refused}
+    assert "does not skip zeros" in refusals["unstructured 90 % fp32"]
+    assert "x measured on onnxruntime-cpu" in refusals["unstructured 90 % fp32"]
+    assert set(manifest.student.groups) == {"paper", "web"}
+    assert manifest.parity.max_abs_logit_difference <= 1e-4
+    assert manifest.student.latency_ms.median > 0
+    assert sum(len(layer.heads) for layer in decision.kept) == sum(layer.heads for layer in manifest.student.layers)
+    report = (out / "report.html").read_text(encoding="utf-8")
+    assert "does not skip zeros" in report
+    assert 'src="http' not in report
+
+
+def check_reload(out: Path, manifest: Manifest, data: Path) -> None:
+    from safetensors.torch import load_file
+
+    model = optimizer.load(out)
+    saved = load_file(out / "model.safetensors")
+    assert all(torch.equal(value, saved[name]) for name, value in model.state_dict().items() if name in saved)
+    assert sum(p.numel() for p in model.parameters()) == manifest.student.parameters
+    assert [model.config.id2label[i] for i in range(2)] == ["high", "low"]
+
+
+def check_run_py(out: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, out / "run.py", "a fine film", "dull"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [line.split("\t") for line in done.stdout.splitlines()]
+    assert [line[2] for line in lines] == ["a fine film", "dull"]
+    assert all(line[0] in {"high", "low"} and 0.5 <= float(line[1]) <= 1 for line in lines)
+
+
+def test_a_target_that_the_device_cannot_reach_is_refused_with_what_it_can(
+    encoder: Path, data: Path, tmp_path: Path, cache: Path
+) -> None:
+    run = command(encoder, data, tmp_path / "out", "--speedup", "10000")
+    done = subprocess.run(run, env=environment(cache), capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "the fastest possible is" in done.stderr
+    assert not (tmp_path / "out").exists()
