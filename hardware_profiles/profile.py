@@ -44,7 +44,7 @@ class RuntimeRecord(_Record):
 class UnitTiming(_Record):
     """One graph timed: the glue and `repeat` copies of a unit.
 
-    `seconds` is the lower quartile of `n` calls of the whole graph and `iqr` their interquartile range;
+    `seconds` is the median of `n` calls of the whole graph and `iqr` their interquartile range;
     `glue_seconds` and `reference_seconds` are those of the glue alone and of the reference encoder, timed in
     turns with it: neither a slower minute of the machine nor the cost of a call ends in the unit.
     """
