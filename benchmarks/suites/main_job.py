@@ -1,7 +1,7 @@
 """The main job on real data, start to finish: what was promised, what was measured.
 
-    python -m benchmarks.suites.main_job --case sst2 --model MiniLM_FOLDER --data DATA_FOLDER --json FILE [--picture SVG]
-    python -m benchmarks.suites.main_job --case afrisenti --model E5_FOLDER --data DATA_FOLDER --json FILE
+    python -m benchmarks.suites.main_job --case sst2 --model MINILM_FOLDER --data FOLDER --json FILE [--picture SVG]
+    python -m benchmarks.suites.main_job --case afrisenti --model E5_FOLDER --data FOLDER --json FILE
 
 `sst2`: speed-up 3 at 64 tokens on one thread, `--fast`. `afrisenti`: five languages (hau ibo pcm swa yor), speed-up 3
 against the data's median length on one thread, weighted F1, scores by language, `--fast`. Seed 0. The JSON holds the
