@@ -14,11 +14,11 @@ from transformers import PreTrainedModel
 from optimizer import files
 from optimizer.architecture import Architecture
 from optimizer.candidates import Candidate, PricesAt
-from optimizer.decision import SAFETY, look_at
+from optimizer.decision import SAFETY, fitting_plan, look_at
 from optimizer.decision_record import CompressionRound
 from optimizer.distillation.trainer import Schedule, steps_within, train
 from optimizer.model_folder import load, save
-from optimizer.pruning.patterns import View, propose
+from optimizer.pruning.patterns import View
 from optimizer.pruning.zeros import KeepZeros, set_zeros
 from optimizer.setting import Setting, learning_rates
 from optimizer.surgery import SurgeryReport, compose, keep
@@ -164,7 +164,7 @@ def _cut(
     if prices.predict(student.origin.after).ms <= budget_ms:
         return replace(student, model=model)
     view = student.view or look_at(model, setting, [winner.pattern], advance)
-    plan = propose(winner.pattern, view, prices, budget_ms)
+    plan = fitting_plan(winner.pattern, view, prices, budget_ms)
     if plan is None:  # the last steps of a staircase: keep the shape, a later round or correction may reach lower
         return replace(student, model=model)
     model, report = keep(model, plan)
