@@ -68,7 +68,10 @@ class CompressionRound(_Record):
 
 
 class Correction(_Record):
-    """One comparison of predicted and measured latency of the finished student."""
+    """One comparison of predicted and measured latency of the finished student.
+
+    The prediction is on the clock of the measurement: scaled by what the teacher took then and in the profile.
+    """
 
     predicted_ms: float
     measured_ms: float

@@ -33,6 +33,14 @@ class Proof:
         """The fp32 teacher's measurement."""
         return self.measurements[self.versus_teacher.baseline]
 
+    def clock(self, setting: Setting, precision: str) -> float:
+        """How much slower the machine ran now than when the profile was anchored, by the teacher at a precision.
+
+        A shared machine drifts between sessions by more than predictions err; the teacher, timed in both, tells by how
+        much. Nothing of the student enters.
+        """
+        return self.measurements[f"teacher {precision}"].median * 1e3 / setting.baseline(precision).ms
+
     def meets(self, setting: Setting, dev: float) -> bool:
         """Whether the target is met: by the whole interval, the median, or the deployed dev score."""
         target = setting.target

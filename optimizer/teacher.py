@@ -22,6 +22,7 @@ from optimizer.encoding import LENGTH_SHARE, LONGEST, Encoded, encode
 from optimizer.inference import predict
 from optimizer.model_folder import inspect_folder, load, load_classifier, save
 from optimizer.progress import Progress
+from optimizer.quiet import quiet
 from optimizer.scoring import score
 from optimizer.setting import learning_rates
 from optimizer.tasks import Task
@@ -49,7 +50,8 @@ class Teacher:
 def load_tokenizer(folder: Path) -> Any:
     """The folder's own tokenizer. Raises TrimfitError when there is none or it cannot pad."""
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
         raise TrimfitError(

@@ -143,32 +143,29 @@ def _finished(setting: Setting, student: Student, winner: Candidate) -> tuple[_F
     while True:
         finish = _measured(setting, student, winner, len(corrections))
         measured = finish.proof.student.median * 1e3
+        clock = finish.proof.clock(setting, winner.precision)
         shape = student.origin.after
         corrections.append(
             Correction(
-                predicted_ms=setting.prices(winner.precision).predict(shape).ms,
+                predicted_ms=clock * setting.prices(winner.precision).predict(shape).ms,
                 measured_ms=measured,
                 speedup=finish.proof.versus_teacher.speedup,
                 layers=shape.layers,
             )
         )
-        met = finish.proof.meets(setting, finish.dev)
-        if met or isinstance(setting.target, MaxDrop) or len(corrections) > MOST_CORRECTIONS:
+        if isinstance(setting.target, MaxDrop) or finish.proof.meets(setting, finish.dev):
             return finish, corrections
-        setting = setting.corrected(f"student {len(corrections)}", shape, winner.precision, measured)
+        if len(corrections) > MOST_CORRECTIONS:
+            return finish, corrections
+        setting = setting.corrected(f"student {len(corrections)}", shape, winner.precision, measured / clock)
         winner = winner if winner.changes_shape else replace(winner, pattern=Width())
-        smaller = _cut_on(setting, student, winner, _still_wanted(setting, finish, len(corrections)), len(corrections))
+        # against the teacher as timed beside the student, and a little lower each time
+        wanted = setting.target.milliseconds(finish.proof.teacher.median * 1e3)
+        budget = wanted / clock * SAFETY ** (1 + len(corrections) / 2)
+        smaller = _cut_on(setting, student, winner, budget, len(corrections))
         if smaller.origin.after == shape:
             return finish, corrections  # nothing smaller is left on this device
         student = smaller
-
-
-def _still_wanted(setting: Setting, finish: _Finish, attempt: int) -> float:
-    """Milliseconds to aim at after a miss: against the teacher as timed beside the student, lower each time."""
-    assert not isinstance(setting.target, MaxDrop)
-    teacher_ms = finish.proof.teacher.median * 1e3
-    target_ms = setting.target.milliseconds(teacher_ms)
-    return target_ms * SAFETY ** (1 + attempt / 2)
 
 
 def _cut_on(setting: Setting, student: Student, winner: Candidate, budget_ms: float, number: int) -> Student:

@@ -128,7 +128,7 @@ def _seconds_a_step(model: torch.nn.Module, rows: Encoded, objective: Any, sched
     for parameter in frozen:
         parameter.requires_grad_(True)
     trainable = sum(p.numel() for p in model.parameters()) - sum(p.numel() for p in frozen)
-    return float(np.min(rounds, axis=0).mean()) * 1.1 + trainable * OPTIMIZER_SECONDS_A_PARAMETER
+    return float(np.min(rounds, axis=0).mean()) + trainable * OPTIMIZER_SECONDS_A_PARAMETER
 
 
 def _seconds(model: torch.nn.Module, batch: dict[str, torch.Tensor], objective: Any) -> float:
