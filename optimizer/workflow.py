@@ -140,6 +140,7 @@ def _deployed(setting: Setting, student: Student, winner: Candidate, folder: Pat
 def _finished(setting: Setting, student: Student, winner: Candidate) -> tuple[_Finish, list[Correction]]:
     """Export, score and measure; where the measured target is missed, teach the latency model and cut on."""
     corrections: list[Correction] = []
+    target = setting.target
     while True:
         finish = _measured(setting, student, winner, len(corrections))
         measured = finish.proof.student.median * 1e3
@@ -153,14 +154,14 @@ def _finished(setting: Setting, student: Student, winner: Candidate) -> tuple[_F
                 layers=shape.layers,
             )
         )
-        if isinstance(setting.target, MaxDrop) or finish.proof.meets(setting, finish.dev):
+        if isinstance(target, MaxDrop) or finish.proof.meets(setting, finish.dev):
             return finish, corrections
         if len(corrections) > MOST_CORRECTIONS:
             return finish, corrections
         setting = setting.corrected(f"student {len(corrections)}", shape, winner.precision, measured / clock)
         winner = winner if winner.changes_shape else replace(winner, pattern=Width())
         # against the teacher as timed beside the student, and a little lower each time
-        wanted = setting.target.milliseconds(finish.proof.teacher.median * 1e3)
+        wanted = target.milliseconds(finish.proof.teacher.median * 1e3)
         budget = wanted / clock * SAFETY ** (1 + len(corrections) / 2)
         smaller = _cut_on(setting, student, winner, budget, len(corrections))
         if smaller.origin.after == shape:
