@@ -129,6 +129,25 @@ class LatencyProfile(_Record):
                 return entry
         return None
 
+    def only(self, hidden_size: int, head_size: int, workload: Workload, activation: str) -> LatencyProfile:
+        """The part about models of these sizes at this workload; a profile grows with every model it is asked about."""
+
+        def is_asked(unit: Unit, at: Workload) -> bool:
+            sizes = (unit.hidden_size, unit.head_size, unit.activation)
+            return sizes == (hidden_size, head_size, activation) and at == workload
+
+        def is_near(anchor: Anchor) -> bool:
+            sizes = (anchor.shape.hidden_size, anchor.shape.head_size, anchor.activation)
+            return sizes == (hidden_size, head_size, activation) and anchor.workload == workload
+
+        return self.model_copy(
+            update={
+                "entries": tuple(e for e in self.entries if is_asked(e.unit, e.workload)),
+                "ladder": tuple(e for e in self.ladder if is_asked(e.unit, e.workload)),
+                "anchors": tuple(a for a in self.anchors if is_near(a)),
+            }
+        )
+
     def with_entries(self, entries: Iterable[UnitTiming]) -> LatencyProfile:
         """Add timings; one of the same unit, workload and precision is replaced."""
         table = {_entry_key(entry): entry for entry in (*self.entries, *entries)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,7 +27,7 @@ app = typer.Typer(
     help="Measures your device, prunes and distils your transformer for it, and proves the speed-up there.",
 )
 
-DONE, TARGET_MISSED, BAD_INPUT = 0, 1, 2
+DONE, TARGET_MISSED, BAD_INPUT, BUG = 0, 1, 2, 70
 
 DeviceOption = Annotated[str, typer.Option(help="Where the model will run: local (this machine).")]
 BatchOption = Annotated[int, typer.Option(min=1, help="Rows an inference.")]
@@ -36,7 +37,7 @@ SeqLenOption = Annotated[
 ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads of an inference. [default: all cores]")]
 FastOption = Annotated[bool, typer.Option("--fast", help="Bound the whole run to about 20 minutes.")]
 ThoroughOption = Annotated[bool, typer.Option("--thorough", help="Take hours, for the best model.")]
-SeedOption = Annotated[int, typer.Option(help="Seed of everything that is drawn.")]
+SeedOption = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of everything that is drawn.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts on standard output.")]
 
 
@@ -254,3 +255,6 @@ def main() -> None:
     except OSError as error:
         Console(stderr=True, soft_wrap=True).print(f"trimfit: {error}", style="red", highlight=False, markup=False)
         sys.exit(BAD_INPUT)
+    except Exception:  # noqa: BLE001 - Python's own exit code for it, 1, would read as "target not met"
+        traceback.print_exc()
+        sys.exit(BUG)

@@ -208,7 +208,7 @@ def _distil(
     setting.progress.say(
         f"{name}: {done.predicted_ms:.2f} ms predicted, dev {setting.task.metric} {report.best_dev:.4f}"
     )
-    return replace(student, rounds=(*student.rounds, done))
+    return replace(student, rounds=(*student.rounds, done), view=None)
 
 
 def _planned_steps(setting: Setting, student: Student, schedule: Schedule, minutes: float, folder: Path) -> int:

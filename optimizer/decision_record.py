@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from benchmarks.workload import Workload
+from optimizer import files
 from optimizer.architecture import LayerShape
 from optimizer.manifest import DeviceFacts
 
@@ -118,7 +119,7 @@ class DecisionRecord(_Record):
 
     def write(self, folder: Path) -> None:
         """Write `decision.json` into `folder`."""
-        (folder / FILE_NAME).write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        files.write_text_atomically(folder / FILE_NAME, self.model_dump_json(indent=2) + "\n")
 
     @classmethod
     def read(cls, folder: Path) -> DecisionRecord:

@@ -20,16 +20,14 @@ BATCH_SIZE = 64
 
 @lru_cache(maxsize=1)
 def trains_in_bf16() -> bool:
-    """Whether bf16 is fast here: a GPU, or a CPU with AVX512-BF16 or AMX; elsewhere it is emulated and slower."""
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported()
+    """Whether bf16 is fast here: a CPU with AVX512-BF16 or AMX; elsewhere it is emulated and slower."""
     flags = set(cpuinfo.get_cpu_info().get("flags", ()))
     return bool(flags & {"avx512_bf16", "amx_bf16"})
 
 
 def autocast() -> AbstractContextManager[Any]:
     """bf16 autocast where it is fast, else a context that does nothing."""
-    return torch.autocast("cuda" if torch.cuda.is_available() else "cpu", torch.bfloat16, enabled=trains_in_bf16())
+    return torch.autocast("cpu", torch.bfloat16, enabled=trains_in_bf16())
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.errors import TrimfitError
 from optimizer import files
-from optimizer.effort import FAST, Effort
+from optimizer.effort import DEFAULT, Effort
 from optimizer.model_folder import inspect_folder
 from optimizer.table_files import data_files
 from optimizer.target import DEFAULT_TARGET, Target
@@ -19,7 +19,7 @@ from optimizer.tasks import Columns
 __all__ = ["Job"]
 
 WORK = ".trimfit"
-COPIES = 8  # of the teacher's weights that a job has on disk at its largest: checkpoints, exports, students
+COPIES = 14  # of the teacher's weights that a job has on disk at its largest: checkpoints, exports, students
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Job:
     seq_len: int | None = None
     threads: int | None = None
     metric: str = "accuracy"
-    effort: Effort = FAST
+    effort: Effort = DEFAULT
     seed: int = 0
     _last: list[float] = field(default_factory=lambda: [time.monotonic()], compare=False, repr=False)
 

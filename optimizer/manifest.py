@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from benchmarks.errors import TrimfitError
 from benchmarks.workload import Workload
+from optimizer import files
 from optimizer.architecture import LayerShape
 
 __all__ = [
@@ -117,7 +118,7 @@ class Manifest(_Record):
 
     def write(self, folder: Path) -> None:
         """Write `manifest.json` into `folder`."""
-        (folder / FILE_NAME).write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        files.write_text_atomically(folder / FILE_NAME, self.model_dump_json(indent=2) + "\n")
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:

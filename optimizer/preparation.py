@@ -37,7 +37,6 @@ from optimizer.teacher import Teacher, encode_parts, load_tokenizer, prepare_tea
 __all__ = ["prepare", "profile_of"]
 
 RUNTIME = "onnxruntime-cpu"
-BASELINE_DEV_ROWS = 2000
 
 
 def prepare(job: Job, progress: Progress) -> Setting:
@@ -162,7 +161,7 @@ def _baselines(
     with progress.step("Timing the teacher on the device") as advance:
         names = {f"teacher {p}": path for p, path in paths.items()}
         measured = measure_models(names, runtime, workload, inputs, seed=job.seed, advance=advance)
-    rows = teacher.dev.sample(BASELINE_DEV_ROWS, seed=job.seed)
+    rows = teacher.dev
     found = []
     with progress.step("Scoring the teacher at every precision") as advance:
         for number, (precision, path) in enumerate(paths.items()):

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
@@ -37,7 +38,7 @@ class ConsoleProgress:
     @contextmanager
     def step(self, title: str) -> Iterator[Advance]:
         """Show a bar while the step runs, then a line with its seconds."""
-        start = time.monotonic()
+        start, title = time.monotonic(), escape(title)
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),

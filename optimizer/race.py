@@ -96,6 +96,7 @@ def _train(setting: Setting, runner: _Runner, minutes: float, heat: int) -> int:
         epochs=setting.effort.student_epochs,
         schedule=schedule,
     )
+    shutil.rmtree(folder, ignore_errors=True)  # of an interrupted race, whose shapes may have been others
     train(
         runner.model,
         setting.train,

@@ -22,12 +22,15 @@ def check_metric(metric: str) -> str:
 
 
 def scores(labels: np.ndarray, logits: np.ndarray) -> dict[str, float]:
-    """Every metric of `logits` [n, classes] against label indices [n], as shares in [0, 1]."""
-    predicted = logits.argmax(axis=1)
+    """Every metric of `logits` [n, classes] against label indices [n], as shares in [0, 1].
+
+    F1 averages over the classes that have rows, so that teacher and student are averaged over the same ones.
+    """
+    predicted, present = logits.argmax(axis=1), np.unique(labels)
     return {
         "accuracy": float(accuracy_score(labels, predicted)),
-        "macro_f1": float(f1_score(labels, predicted, average="macro", zero_division=0)),
-        "weighted_f1": float(f1_score(labels, predicted, average="weighted", zero_division=0)),
+        "macro_f1": float(f1_score(labels, predicted, labels=present, average="macro", zero_division=0)),
+        "weighted_f1": float(f1_score(labels, predicted, labels=present, average="weighted", zero_division=0)),
     }
 
 

@@ -56,7 +56,7 @@ def manifest_of(
         target_met=proof.meets(setting, dev),
         teacher=TeacherFacts(
             metric=metric,
-            dev=setting.baselines[0].dev if setting.test is None else _teacher_dev(setting),
+            dev=setting.baselines[0].dev,
             test=teacher_scores[metric] if setting.test is not None else None,
             scores=teacher_scores,
             latency_ms=_latency(proof.teacher),
@@ -113,18 +113,13 @@ def decision_record(
 
 
 def _final_logits(setting: Setting, artefact: Artefact) -> tuple[Encoded, np.ndarray, np.ndarray]:
-    part = setting.test or setting.dev
+    part = setting.dev if setting.test is None else setting.test
     teacher = predict(setting.teacher, part)
     return part, teacher, logits_of(setting.runtime, artefact.path, part)
 
 
-def _teacher_dev(setting: Setting) -> float:
-    assert setting.dev.teacher_logits is not None
-    return scores(setting.dev.labels, setting.dev.teacher_logits)[setting.task.metric]
-
-
 def _groups(setting: Setting, labels: np.ndarray, teacher: np.ndarray, student: np.ndarray) -> dict[str, GroupScore]:
-    rows = setting.task.test or setting.task.dev
+    rows = setting.task.dev if setting.task.test is None else setting.task.test
     if rows.groups is None:
         return {}
     metric = setting.task.metric

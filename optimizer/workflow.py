@@ -217,7 +217,7 @@ def _published(
             finish.artefact,
             finish.proof,
             finish.dev,
-            corrections[0].predicted_ms,
+            corrections[-1].predicted_ms,
         )
         record = decision_record(setting, decision, finish.student, corrections, finish.proof, manifest.student.dev)
         manifest = manifest.model_copy(update={"minutes": job.tick()})

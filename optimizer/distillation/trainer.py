@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ __all__ = ["Schedule", "TrainingReport", "steps_within", "train"]
 LARGE_EMBEDDING_SHARE = (
     0.6  # a table above this share of all parameters is left as it is: tokens are not what is pruned
 )
-DEV_ROWS_WHILE_TRAINING = 2000
+DEV_ROWS_WHILE_TRAINING = 1000
 CHECKPOINT_SECONDS = 45.0
 OVERTIME = 1.3
 PROBED_BATCHES = 4
@@ -95,12 +96,13 @@ def train(
     if not best.resumed:
         best.consider(0)
     if best.latest_step < schedule.steps:
-        trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)) if best.resumed else None)
+        trainer.train(resume_from_checkpoint=_last_whole_checkpoint(folder) if best.resumed else None)
     trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # takes the autocast off model.forward again
     best.restore()
     for parameter in frozen:
         parameter.requires_grad_(True)
-    return TrainingReport(trainer.state.global_step, time.monotonic() - start, best.score, best.step)
+    steps = max(trainer.state.global_step, best.latest_step)
+    return TrainingReport(steps, time.monotonic() - start, best.score, best.step)
 
 
 def steps_within(
@@ -209,6 +211,19 @@ class _BestWeights(TrainerCallback):
         return left == 0 or (step % self.every == 0 and left >= self.every // 2)
 
 
+def _last_whole_checkpoint(folder: Path) -> str | None:
+    """The newest checkpoint that was written to its end; what an interruption left half-written is removed.
+
+    The Trainer writes `trainer_state.json` last.
+    """
+    for checkpoint in folder.glob("checkpoint-*"):
+        try:
+            json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            shutil.rmtree(checkpoint)
+    return get_last_checkpoint(str(folder))
+
+
 def _arguments(folder: Path, schedule: Schedule) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(folder),
@@ -220,7 +235,7 @@ def _arguments(folder: Path, schedule: Schedule) -> TrainingArguments:
         weight_decay=0.01,
         optim="adamw_torch_fused",
         bf16=trains_in_bf16(),
-        use_cpu=not torch.cuda.is_available(),
+        use_cpu=True,
         group_by_length=True,
         seed=schedule.seed,
         data_seed=schedule.seed,

@@ -12,6 +12,6 @@ def magnitude_mask(weight: torch.Tensor, sparsity: float) -> torch.Tensor:
     if not 0 <= sparsity < 1:
         raise ValueError(f"sparsity must be in [0, 1), got {sparsity:g}: at 1 no weight would be left")
     drop = round(sparsity * weight.numel())
-    mask = torch.ones(weight.numel(), dtype=torch.bool)
+    mask = torch.ones(weight.numel(), dtype=torch.bool, device=weight.device)
     mask[weight.detach().abs().flatten().argsort()[:drop]] = False
     return mask.reshape(weight.shape)
