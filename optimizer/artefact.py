@@ -50,7 +50,7 @@ def build(
 def logits_of(runtime: Runtime, path: Path, encoded: Encoded, batch_size: int = 1) -> np.ndarray:
     """Logits [rows, classes] of an ONNX file, in row order.
 
-    Rows run one at a time by default: dynamic int8 scales a whole batch by its largest activation, so the answers
+    `batch_size` should be the workload's: dynamic int8 scales a whole batch by its largest activation, so the answers
     of a batch are not those that single requests get.
     """
     session = runtime.session(path, SCORING_THREADS)
@@ -68,7 +68,9 @@ def deployed_score(model: PreTrainedModel, setting: Setting, precision: str, row
     setting.work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=setting.work) as folder:
         artefact = build(model, setting.tokenizer, setting.runtime, precision, Path(folder), rows)
-        return score(rows.labels, logits_of(setting.runtime, artefact.path, rows), setting.task.metric)
+        return score(
+            rows.labels, logits_of(setting.runtime, artefact.path, rows, setting.workload.batch), setting.task.metric
+        )
 
 
 def _inputs(batch: dict[str, Any]) -> dict[str, np.ndarray]:

@@ -136,11 +136,11 @@ def profile(
     where = resolve(device)
     if model is None:
         layers = (LayerShape(heads=12, ffn=1536),) * 6  # MiniLM's, the size that small devices run
-        shape = Architecture(hidden_size=384, head_size=32, vocab_size=30522, layers=layers)
+        shape, activation = Architecture(hidden_size=384, head_size=32, vocab_size=30522, layers=layers), "gelu"
     else:
-        shape = _shape_in(model)
+        shape, activation = _shape_in(model)
     workload = Workload(batch=batch, seq_len=seq_len, threads=threads or where.cores)
-    found = profile_of(where, shape, workload, choose_effort(fast, thorough), ConsoleProgress())
+    found = profile_of(where, shape, workload, choose_effort(fast, thorough), ConsoleProgress(), activation)
     if out is not None:
         found.save(out)
     if json:
@@ -149,14 +149,16 @@ def profile(
         Console().print(profile_table(found))
 
 
-def _shape_in(folder: Path) -> Architecture:
-    """The shape of a model folder, without its head."""
+def _shape_in(folder: Path) -> tuple[Architecture, str]:
+    """Shape and activation of a model folder."""
     from optimizer.architecture import Architecture
     from optimizer.model_folder import inspect_folder, load_classifier
+    from optimizer.preparation import activation_of
 
     found = inspect_folder(folder)
     labels = found.labels or {0: "0", 1: "1"}
-    return Architecture.of(load_classifier(folder, len(labels), labels))
+    model = load_classifier(folder, len(labels), labels)
+    return Architecture.of(model), activation_of(model)
 
 
 @app.command()

@@ -109,8 +109,12 @@ def cut_and_train(
     name: str,
     minutes: float,
     sparsity: float = 0.0,
+    only_smaller: bool = False,
 ) -> Student:
-    """One round: measure what is worth keeping, cut to `budget_ms`, distil for `minutes`."""
+    """One round: measure what is worth keeping, cut to `budget_ms`, distil for `minutes`.
+
+    With `only_smaller` a student that cannot be cut further comes back as it was, without training.
+    """
     folder = setting.work / name.replace(" ", "-")
     if (folder / "done").is_dir():
         return Student.load(folder / "done")
@@ -120,6 +124,8 @@ def cut_and_train(
         with setting.progress.step(f"Cutting, {name}") as advance:
             cut = _cut(setting, student, winner, budget_ms, sparsity, advance)
             cut.save(folder / "cut")
+    if only_smaller and cut.origin.after == student.origin.after:
+        return student
     with setting.progress.step(f"Distilling, {name}: {describe(cut.origin.after)}") as advance:
         trained = _distil(setting, cut, winner, name=name, minutes=minutes, decay=False, folder=folder, advance=advance)
     trained.save(folder / "done")

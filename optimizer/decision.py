@@ -68,23 +68,28 @@ def look_at(
     if any(isinstance(pattern, Depth) for pattern in patterns):
         view = replace(view, layer_order=tuple(order_of_layers(model, setting.calibration)))
     if any(isinstance(pattern, Width) for pattern in patterns):
-        view = replace(view, sensitivity=measure_sensitivity(model, setting.calibration, setting.objective, advance))
+        view = replace(view, sensitivity=measure_sensitivity(model, setting.calibration, advance))
     advance(1.0)
     return view
 
 
 def finalists(candidates: Sequence[Candidate], most: int) -> list[Candidate]:
-    """Refuse all but the `most` candidates with the least estimated loss, naming the better one."""
+    """Refuse all but `most` candidates: the one with the least estimated loss of every pattern, then the next best.
+
+    Patterns are not weighed against each other by what they lose before recovery: whole layers lose most at first and
+    recover best. That is for the race to find out.
+    """
     able = sorted((c for c in candidates if not c.refused), key=lambda c: c.estimated_loss)
-    best = able[0] if able else None
+    first_of_pattern = {type(c.pattern): c for c in reversed(able)}.values()
+    ranked = [*sorted(first_of_pattern, key=lambda c: c.estimated_loss), *able]
+    racing = list(dict.fromkeys(c.name for c in ranked))[:most]
 
     def judged(candidate: Candidate) -> Candidate:
-        if candidate.refused or candidate in able[:most]:
+        if candidate.refused or candidate.name in racing:
             return candidate
-        assert best is not None
         return candidate.refuse(
             f"{candidate.name}: {candidate.estimated_loss:.2f} nats of estimated loss before recovery, "
-            f"{best.name} reaches the same latency with {best.estimated_loss:.2f}"
+            f"{able[0].name} reaches the same latency with {able[0].estimated_loss:.2f}"
         )
 
     return [judged(candidate) for candidate in candidates]
@@ -173,16 +178,17 @@ def _refusal(
     setting: Setting, candidate: Candidate, prices: PricesAt, target_ms: float, whole: Architecture
 ) -> str | None:
     """Why a candidate is not worth training, as a sentence; None if it is."""
-    name, wanted = candidate.name, f"{target_ms:.2f} ms wanted"
+    word = "is the first stride" if isinstance(setting.target, MaxDrop) else "wanted"
+    name, wanted = candidate.name, f"{target_ms:.2f} ms {word}"
     if isinstance(candidate.pattern, Unstructured):
         return _refusal_of_zeros(setting, candidate, target_ms)
-    if isinstance(candidate.pattern, Dense) and candidate.precision == "fp32":
-        return f"{name}: this is the teacher itself, {setting.teacher_ms:.2f} ms measured, {wanted}"
     if candidate.plan is None:
         least = prices.fastest_ms() if isinstance(candidate.pattern, Width) else prices.one_layer_ms()
         return f"{name}: even its smallest shape takes {least:.2f} ms, {wanted}"
     dense_ms = setting.baseline(candidate.precision).ms
     if isinstance(candidate.pattern, Dense) and dense_ms > target_ms * SAFETY:
+        if candidate.precision == "fp32":
+            return f"{name}: this is the teacher itself, {dense_ms:.2f} ms measured, {wanted}"
         reached = f"{setting.teacher_ms / dense_ms:.2f}x measured ({dense_ms:.2f} ms)"
         return f"{name}: {reached}, {wanted}: lower precision alone is not enough"
     if candidate.changes_shape and candidate.architecture == whole:

@@ -10,7 +10,14 @@ from pathlib import Path
 
 from benchmarks.errors import TrimfitError
 
-__all__ = ["require_space", "sha256", "write_atomically", "write_text_atomically"]
+try:
+    import fcntl
+except ImportError:  # Windows has none: two runs in one folder are not noticed there
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["lock", "require_space", "sha256", "write_atomically", "write_text_atomically"]
+
+_LOCKS: list[object] = []  # open files; closing one would let go of it
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> Path:
@@ -28,6 +35,20 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> Path:
 def write_text_atomically(path: Path, text: str) -> Path:
     """Write UTF-8 text so that `path` is never half-written."""
     return write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def lock(path: Path) -> None:
+    """Hold `path` for as long as this process lives. Raises TrimfitError when another process holds it."""
+    if fcntl is None:
+        return
+    file = path.open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise TrimfitError(
+            f"another run is at work in {path.parent.parent}: wait for it, or choose another --out"
+        ) from error
+    _LOCKS.append(file)
 
 
 def sha256(path: Path) -> str:

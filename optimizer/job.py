@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.errors import TrimfitError
+from hardware_profiles.device import resolve
 from optimizer import files
 from optimizer.effort import DEFAULT, Effort
 from optimizer.model_folder import inspect_folder
@@ -67,10 +68,11 @@ class Job:
         files.require_space(self.out, COPIES * size + (64 << 20))
 
     def open(self) -> None:
-        """Claim the output folder by a note of what was asked."""
+        """Claim the output folder by a note of what was asked. Raises TrimfitError while another run is at work."""
         note = self.out / WORK / "job.json"
         if not note.is_file():
             files.write_text_atomically(note, json.dumps({"asked": self._identity(), "seconds": 0.0}, indent=1))
+        files.lock(self.work / "lock")
 
     def tick(self) -> float:
         """Add the time since the last call to the job's account; return its minutes, interrupted runs included."""
@@ -84,16 +86,21 @@ class Job:
 
     def _identity(self) -> dict[str, object]:
         return {
-            "model": _digest(inspect_folder(self.model).files),
+            "model": _digest((*inspect_folder(self.model).files, *_beside(self.model))),
             "data": _digest(tuple(data_files(self.data).values())),
             "columns": [self.columns.text, self.columns.label, self.columns.group],
-            "device": self.device,
+            "device": resolve(self.device).fingerprint,
             "target": str(self.target),
             "workload": [self.batch, self.seq_len, self.threads],
             "metric": self.metric,
             "effort": self.effort.name,
             "seed": self.seed,
         }
+
+
+def _beside(folder: Path) -> tuple[Path, ...]:
+    """The small files that decide what a model says."""
+    return tuple(path for name in ("config.json", "tokenizer.json", "vocab.txt") if (path := folder / name).is_file())
 
 
 def _digest(paths: tuple[Path, ...]) -> str:

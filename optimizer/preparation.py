@@ -27,34 +27,41 @@ from optimizer.effort import Effort
 from optimizer.encoding import Encoded, typical_length
 from optimizer.job import Job
 from optimizer.measuring import measure_models, write_input_pool
+from optimizer.model_folder import inspect_folder
 from optimizer.progress import Progress
 from optimizer.scoring import check_metric, score
 from optimizer.setting import Baseline, Setting
 from optimizer.target import MaxDrop, Target
 from optimizer.tasks import read_task
-from optimizer.teacher import Teacher, encode_parts, load_tokenizer, prepare_teacher, untrained
+from optimizer.teacher import Teacher, encode_parts, load_tokenizer, prepare_teacher, token_limit, untrained
 
-__all__ = ["prepare", "profile_of"]
+__all__ = ["activation_of", "prepare", "profile_of"]
 
 RUNTIME = "onnxruntime-cpu"
+WORTH_SAYING = 0.02  # share of texts that are cut
 
 
 def prepare(job: Job, progress: Progress) -> Setting:
     """Everything the decision needs, read, trained and measured; what an earlier run finished is taken from disk."""
     device = resolve(job.device)
     check_metric(job.metric)
+    inspect_folder(job.model)
+    tokenizer = load_tokenizer(job.model)
     with progress.step(f"Reading {job.data}"):
         task = read_task(job.data, job.columns, metric=job.metric, seed=job.seed)
     for reason, count in task.dropped.items():
         progress.say(f"{count} rows dropped: {reason}")
-    tokenizer = load_tokenizer(job.model)
     job.check()
     model, task = untrained(job.model, task, seed=job.seed)
-    rows = encode_parts(task, tokenizer, job.seq_len)
+    with progress.step("Tokenising"):
+        rows, max_tokens = encode_parts(task, tokenizer, token_limit(model.config, tokenizer), job.seq_len)
+    cut = float((rows["train"].lengths == max_tokens).mean())
+    if cut > WORTH_SAYING:
+        progress.say(f"{cut:.0%} of the training texts have {max_tokens} tokens or more and are cut there")
     seq_len = job.seq_len or typical_length(rows["dev"])
     workload = Workload(batch=job.batch, seq_len=seq_len, threads=job.threads or device.cores)
     shape = Architecture.of(model)
-    profile = profile_of(device, shape, workload, job.effort, progress, activation=_activation(model))
+    profile = profile_of(device, shape, workload, job.effort, progress, activation=activation_of(model))
     _refuse_impossible(job.target, profile, shape, workload)
     job.open()
     teacher = prepare_teacher(
@@ -92,6 +99,7 @@ def prepare(job: Job, progress: Progress) -> Setting:
         seed=job.seed,
         work=job.work,
         progress=progress,
+        max_tokens=max_tokens,
     )
 
 
@@ -118,7 +126,7 @@ def profile_of(
     with progress.step(f"Profiling {device.name}: hidden size {shape.hidden_size}, {workload}") as advance:
         profile = run_profile(device, runtime or get(RUNTIME), request, progress=lambda label, share: advance(share))
     progress.say(f"runtime options that are fastest here: {profile.runtime.options() or 'the stock ones'}")
-    return profile
+    return profile.only(shape.hidden_size, shape.head_size, workload, activation)
 
 
 def _refuse_impossible(target: Target, profile: LatencyProfile, shape: Architecture, workload: Workload) -> None:
@@ -136,9 +144,13 @@ def _refuse_impossible(target: Target, profile: LatencyProfile, shape: Architect
         )
 
 
-def _activation(model: PreTrainedModel) -> str:
+def activation_of(model: PreTrainedModel) -> str:
+    """The activation to profile with: the variants of gelu take the same time. Raises TrimfitError for another one."""
     config = model.config
-    return str(getattr(config, "hidden_act", None) or getattr(config, "activation", "gelu"))
+    name = str(getattr(config, "hidden_act", None) or getattr(config, "activation", "gelu"))
+    if name != "relu" and "gelu" not in name:
+        raise TrimfitError(f"the model's activation is {name}, expected gelu or relu: others cannot be profiled yet")
+    return "relu" if name == "relu" else "gelu"
 
 
 def _baselines(
@@ -165,7 +177,7 @@ def _baselines(
     found = []
     with progress.step("Scoring the teacher at every precision") as advance:
         for number, (precision, path) in enumerate(paths.items()):
-            dev, divergence = _score(precision, path, rows, runtime, teacher)
+            dev, divergence = _score(precision, path, rows, runtime, teacher, workload.batch)
             found.append(Baseline(precision, measured[f"teacher {precision}"].median * 1e3, dev, path, divergence))
             advance((number + 1) / len(paths))
     for b in found:
@@ -175,9 +187,11 @@ def _baselines(
     return tuple(found)
 
 
-def _score(precision: str, path: Path, rows: Encoded, runtime: Runtime, teacher: Teacher) -> tuple[float, float]:
+def _score(
+    precision: str, path: Path, rows: Encoded, runtime: Runtime, teacher: Teacher, batch_size: int
+) -> tuple[float, float]:
     assert rows.teacher_logits is not None
-    logits = rows.teacher_logits if precision == "fp32" else logits_of(runtime, path, rows)
+    logits = rows.teacher_logits if precision == "fp32" else logits_of(runtime, path, rows, batch_size)
     return score(rows.labels, logits, teacher.task.metric), _divergence(rows.teacher_logits, logits)
 
 

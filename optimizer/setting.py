@@ -58,6 +58,7 @@ class Setting:
     seed: int
     work: Path
     progress: Progress
+    max_tokens: int  # at which texts are cut
 
     @property
     def teacher_ms(self) -> float:

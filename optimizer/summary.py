@@ -115,7 +115,7 @@ def decision_record(
 def _final_logits(setting: Setting, artefact: Artefact) -> tuple[Encoded, np.ndarray, np.ndarray]:
     part = setting.dev if setting.test is None else setting.test
     teacher = predict(setting.teacher, part)
-    return part, teacher, logits_of(setting.runtime, artefact.path, part)
+    return part, teacher, logits_of(setting.runtime, artefact.path, part, setting.workload.batch)
 
 
 def _groups(setting: Setting, labels: np.ndarray, teacher: np.ndarray, student: np.ndarray) -> dict[str, GroupScore]:

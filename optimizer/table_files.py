@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,22 +55,27 @@ def data_files(path: Path) -> dict[str, Path]:
     return found
 
 
-def read_table(path: Path) -> dict[str, list[Any]]:
+def read_table(path: Path, as_text: Sequence[str] = ()) -> dict[str, list[Any]]:
     """The columns of one file as lists of Python values, in file order.
+
+    Args:
+        path: the file.
+        as_text: columns that csv and tsv give as they are written; what is in the others is guessed.
 
     Raises:
         TrimfitError: the file is broken or its ending is unknown.
     """
     kind = _kind(path)
     try:
-        table = _READERS[kind](path)
-    except (pa.ArrowInvalid, pa.ArrowKeyError, OSError, EOFError) as error:
+        table = _READERS[kind](path, as_text)
+        columns = {name: table.column(name).to_pylist() for name in table.column_names}
+    except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError, KeyError) as error:
         raise TrimfitError(
             f"{path} is not a readable {kind[1:]} file ({_first_line(error)}): mend or convert it"
         ) from error
     if table.num_rows == 0:
         raise TrimfitError(f"{path} has no rows: expected one example a row")
-    return {name: table.column(name).to_pylist() for name in table.column_names}
+    return columns
 
 
 def _kind(path: Path) -> str:
@@ -81,24 +87,24 @@ def _kind(path: Path) -> str:
     return suffix
 
 
-def _read_csv(path: Path, delimiter: str = ",", quote: str | bool = '"') -> pa.Table:
+def _read_csv(path: Path, as_text: Sequence[str], delimiter: str = ",", quote: str | bool = '"') -> pa.Table:
+    parse = pa.csv.ParseOptions(delimiter=delimiter, quote_char=quote, newlines_in_values=quote is not False)
     with pa.input_stream(str(path), compression="detect") as stream:
         return pa.csv.read_csv(
             stream,
             read_options=pa.csv.ReadOptions(block_size=BLOCK_BYTES),
-            parse_options=pa.csv.ParseOptions(
-                delimiter=delimiter, quote_char=quote, newlines_in_values=quote is not False
-            ),
+            parse_options=parse,
+            convert_options=pa.csv.ConvertOptions(column_types=dict.fromkeys(as_text, pa.string())),
         )
 
 
-def _read_tsv(path: Path) -> pa.Table:
+def _read_tsv(path: Path, as_text: Sequence[str]) -> pa.Table:
     # Corpora such as GLUE hold unbalanced quotes, which a quoting reader would swallow rows over;
     # a file that only parses with quoting falls back to it.
     try:
-        table = _read_csv(path, "\t", quote=False)
+        table = _read_csv(path, as_text, "\t", quote=False)
     except pa.ArrowInvalid:
-        return _read_csv(path, "\t")
+        return _read_csv(path, as_text, "\t")
     return pa.table(
         {_unquote(name): [_unquote(v) for v in table.column(name).to_pylist()] for name in table.column_names}
     )
@@ -110,12 +116,12 @@ def _unquote(value: Any) -> Any:
     return value
 
 
-def _read_json(path: Path) -> pa.Table:
+def _read_json(path: Path, as_text: Sequence[str]) -> pa.Table:
     with pa.input_stream(str(path), compression="detect") as stream:
         return pa.json.read_json(stream, read_options=pa.json.ReadOptions(block_size=BLOCK_BYTES))
 
 
-def _read_parquet(path: Path) -> pa.Table:
+def _read_parquet(path: Path, as_text: Sequence[str]) -> pa.Table:
     return pa.parquet.ParquetFile(path).read()
 
 

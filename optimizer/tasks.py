@@ -80,6 +80,8 @@ def read_task(path: Path, columns: Columns, *, metric: str = "accuracy", seed: i
     """
     dropped: Counter[str] = Counter()
     parts = {part: _columns_of(file, columns, dropped) for part, file in data_files(path).items()}
+    if "test" in parts and not parts["test"][0]:
+        del parts["test"]  # shared tasks publish theirs without labels
     raw = {
         part: ([_label_name(value) for value in labels], texts, groups)
         for part, (texts, labels, groups) in parts.items()
@@ -90,7 +92,7 @@ def read_task(path: Path, columns: Columns, *, metric: str = "accuracy", seed: i
         part: Rows(tuple(texts), np.array([index[name] for name in labels], dtype=int), groups)
         for part, (labels, texts, groups) in raw.items()
     }
-    train, dev, test = _split(rows, seed)
+    train, dev, test = _split(rows, seed, dropped)
     _check_sizes(train, dev, names, path)
     return Task(names, train, dev, test, metric, dict(dropped))
 
@@ -98,8 +100,8 @@ def read_task(path: Path, columns: Columns, *, metric: str = "accuracy", seed: i
 def _columns_of(
     file: Path, columns: Columns, dropped: Counter[str]
 ) -> tuple[list[str], list[object], tuple[str, ...] | None]:
-    table = read_table(file)
     wanted = [columns.text, columns.label] + ([columns.group] if columns.group else [])
+    table = read_table(file, as_text=wanted)
     for name in wanted:
         if name not in table:
             raise TrimfitError(
@@ -153,15 +155,24 @@ def _label_names(labels: dict[str, list[str]], path: Path, columns: Columns) -> 
         return tuple(sorted(seen))
 
 
-def _split(rows: dict[str, Rows], seed: int) -> tuple[Rows, Rows, Rows | None]:
+def _split(rows: dict[str, Rows], seed: int, dropped: Counter[str]) -> tuple[Rows, Rows, Rows | None]:
     if "all" in rows:
         rest, test = _hold_out(rows["all"], DEV_SHARE, seed)
         train, dev = _hold_out(rest, DEV_SHARE / (1 - DEV_SHARE), seed + 1)
-        return train, dev, test
+        return _without_copies(train, (*dev.texts, *test.texts), dropped), dev, test
     if "dev" in rows:
         return rows["train"], rows["dev"], rows.get("test")
     train, dev = _hold_out(rows["train"], DEV_SHARE, seed)
-    return train, dev, rows.get("test")
+    return _without_copies(train, dev.texts, dropped), dev, rows.get("test")
+
+
+def _without_copies(train: Rows, held_out: Sequence[str], dropped: Counter[str]) -> Rows:
+    """Leave out training rows whose text was held out: a split made here must not leak."""
+    held = set(held_out)
+    fresh = [row for row, text in enumerate(train.texts) if text not in held]
+    if len(fresh) < len(train):
+        dropped["training text that is also held out"] += len(train) - len(fresh)
+    return train.take(fresh)
 
 
 def _hold_out(rows: Rows, share: float, seed: int) -> tuple[Rows, Rows]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 from collections.abc import Mapping
@@ -27,7 +28,7 @@ from optimizer.scoring import score
 from optimizer.setting import learning_rates
 from optimizer.tasks import Task
 
-__all__ = ["Teacher", "encode_parts", "load_tokenizer", "match_labels", "prepare_teacher", "untrained"]
+__all__ = ["Teacher", "encode_parts", "load_tokenizer", "match_labels", "prepare_teacher", "token_limit", "untrained"]
 
 GENERIC_LABEL = re.compile(r"LABEL_\d+")
 FINE_TUNING_EVALUATIONS = 6
@@ -36,15 +37,13 @@ PATIENCE = 3
 
 @dataclass(frozen=True)
 class Teacher:
-    """The teacher with the task in its label order, the encoded rows with its logits beside them, and whether it was
-    fine-tuned here."""
+    """The teacher with the task in its label order, and the encoded rows with its logits beside them."""
 
     model: PreTrainedModel
     task: Task
     train: Encoded
     dev: Encoded
     test: Encoded | None
-    fine_tuned: bool
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -52,7 +51,7 @@ def load_tokenizer(folder: Path) -> Any:
     try:
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
         raise TrimfitError(
             f"{folder} holds no tokenizer that can be loaded ({reason}): save it beside the model"
@@ -73,11 +72,14 @@ def untrained(folder: Path, task: Task, *, seed: int) -> tuple[PreTrainedModel, 
     return load_classifier(folder, len(task.labels), dict(enumerate(task.labels)), seed=seed), task
 
 
-def encode_parts(task: Task, tokenizer: Any, seq_len: int | None) -> dict[str, Encoded]:
-    """Tokenised train, dev and test; texts are cut at `seq_len` tokens, None keeps nearly all whole, up to 256."""
-    longest = _longest(task, tokenizer, seq_len)
+def encode_parts(task: Task, tokenizer: Any, limit: int, seq_len: int | None) -> tuple[dict[str, Encoded], int]:
+    """Tokenised train, dev and test, and the tokens at which texts are cut.
+
+    That is `seq_len`; None keeps nearly all texts whole, up to 256 tokens. `limit` is what the model takes at most.
+    """
+    longest = _longest(task, tokenizer, limit, seq_len)
     parts = {"train": task.train, "dev": task.dev, "test": task.test}
-    return {part: encode(rows, tokenizer, longest) for part, rows in parts.items() if rows is not None}
+    return {part: encode(rows, tokenizer, longest) for part, rows in parts.items() if rows is not None}, longest
 
 
 def prepare_teacher(
@@ -113,44 +115,49 @@ def prepare_teacher(
         if not found.has_classifier:
             _fine_tune(model, rows["train"], rows["dev"], task, effort, seed, work, progress)
         _save_whole(model, tokenizer, done)
-    train_rows, dev_rows = _with_answers(model, rows["train"], rows["dev"], work / "answers.npz", progress)
+    train = rows["train"].sample(_rows_within(model, rows["train"], effort, work / "rows.json"), seed=seed)
+    train_rows, dev_rows = _with_answers(model, train, rows["dev"], work / "answers.npz", progress)
     _warn_if_useless(task, dev_rows, progress)
-    return Teacher(model, task, train_rows, dev_rows, rows.get("test"), not found.has_classifier)
+    return Teacher(model, task, train_rows, dev_rows, rows.get("test"))
 
 
 def match_labels(data: tuple[str, ...], model: tuple[str, ...]) -> tuple[str, ...]:
-    """The data's label names in the order of the model's logits.
+    """The data's label names in the order of the model's logits; labels the data lacks keep the model's name.
 
-    Names are matched without regard to case; a model without names (LABEL_0, ...) takes labels that are its indices.
+    Matched are: equal names; names equal but for their case, where that is unambiguous; the indices 0 to n-1, or
+    False and True for two classes, in the model's own order.
     Raises TrimfitError when a label of the data has no logit.
     """
+    if set(data) <= set(model):
+        return model
     by_name = {name.lower(): name for name in data}
-    if set(by_name) <= {name.lower() for name in model}:
+    lowered = [name.lower() for name in model]
+    if len(by_name) == len(data) and len(set(lowered)) == len(model) and set(by_name) <= set(lowered):
         return tuple(by_name.get(name.lower(), name) for name in model)
-    indices = tuple(str(index) for index in range(len(model)))
-    if set(data) <= set(indices) and all(GENERIC_LABEL.fullmatch(name) or name in indices for name in model):
-        return indices
+    for indices in (tuple(map(str, range(len(model)))), ("False", "True")):
+        if set(data) <= set(indices) and len(indices) == len(model):
+            return indices
     raise TrimfitError(
         f"the model's labels are {', '.join(model)}, the data's are {', '.join(data)}: "
         "name the model's in config.json (id2label), or relabel the data"
     )
 
 
-def _longest(task: Task, tokenizer: Any, seq_len: int | None) -> int:
-    # a tokenizer without a limit says 1e30
-    limit = min(int(tokenizer.model_max_length), 512)
+def token_limit(config: Any, tokenizer: Any) -> int:
+    """Tokens a row that the model takes: its positions, less those that RoBERTa skips up to the padding id."""
+    skipped = config.pad_token_id + 1 if config.model_type in {"roberta", "xlm-roberta"} else 0
+    return min(int(tokenizer.model_max_length), config.max_position_embeddings - skipped)
+
+
+def _longest(task: Task, tokenizer: Any, limit: int, seq_len: int | None) -> int:
     if seq_len is not None:
         if seq_len > limit:
             raise TrimfitError(
                 f"--seq-len {seq_len} is more than the {limit} tokens the model takes: give at most {limit}"
             )
         return seq_len
-    sample = encode(
-        task.train.take(range(0, len(task.train), max(1, len(task.train) // 5000))),
-        tokenizer,
-        min(limit, LONGEST),
-    )
-    return int(np.percentile(sample.lengths, LENGTH_SHARE, method="higher"))
+    some = task.train.take(range(0, len(task.train), max(1, len(task.train) // 5000)))
+    return int(np.percentile(encode(some, tokenizer, min(limit, LONGEST)).lengths, LENGTH_SHARE, method="higher"))
 
 
 def _fine_tune(
@@ -189,6 +196,16 @@ def _fine_tune(
             advance=advance,
         )
     progress.say(f"teacher: dev {task.metric} {report.best_dev:.4f} at step {report.best_step} of {report.steps}")
+
+
+def _rows_within(model: PreTrainedModel, rows: Encoded, effort: Effort, note: Path) -> int:
+    """Training rows that all student stages together can look at in their minutes: more need no answer."""
+    if not note.is_file():
+        minutes = 2 * effort.race_minutes + effort.compress_minutes + effort.recover_minutes
+        schedule = Schedule(0, 0.0)
+        steps = steps_within(model, rows, CrossEntropy(), minutes=minutes, epochs=math.inf, schedule=schedule)
+        files.write_text_atomically(note, json.dumps(steps * schedule.batch_size))
+    return int(json.loads(note.read_text(encoding="utf-8")))
 
 
 def _save_whole(model: PreTrainedModel, tokenizer: Any, folder: Path) -> None:

@@ -32,6 +32,7 @@ __all__ = ["run"]
 MOST_CORRECTIONS = 3
 STRIDE = 1.25  # from round to round, when the target is a score and the latency is to be found
 MOST_STRIDES = 12
+MOST_RECOVERIES = 3
 SLACK = 0.01  # dev score that the recovery usually wins back: a round may be this far below the allowed score
 
 
@@ -58,9 +59,10 @@ def run(job: Job, progress: Progress) -> Deployment:
     decision = _decided(setting)
     job.tick()
     assert decision.winner is not None
-    winner = decision.winner
     progress.say(f"chosen: {decision.reason}")
-    student = _compressed(setting, decision)
+    student, winner = _compressed(setting, decision)
+    if winner is not decision.winner:
+        decision = replace(decision, winner=winner, reason=f"{winner.name}: no smaller shape kept the score")
     job.tick()
     finish, corrections = _finished(setting, student, winner)
     return _published(job, setting, decision, finish, corrections)
@@ -76,8 +78,18 @@ def _decided(setting: Setting) -> Decision:
         if candidate.refused:
             setting.progress.say(f"refused: {candidate.refused}")
     able = [c.name for c in decision.candidates if not c.refused]
+    if not able and isinstance(setting.target, MaxDrop):
+        dense = min(setting.baselines, key=lambda b: b.ms)
+        winner = next(c for c in decision.candidates if c.name == f"dense {dense.precision}")
+        decision = replace(decision, winner=winner, reason=f"{winner.name}: nothing smaller is faster here")
+        decision_record(setting, decision).write(setting.work)
+        return decision
     if not able:
-        raise TrimfitError(f"no candidate reaches {setting.target} on {setting.device.name}: ask for less")
+        fastest = min(setting.prices(p).fastest_ms() for p in setting.runtime.precisions)
+        raise TrimfitError(
+            f"no candidate reaches {setting.target} on {setting.device.name}: the fastest possible is "
+            f"{fastest:.2f} ms, {setting.teacher_ms / fastest:.1f}x: ask for less"
+        )
     with setting.progress.step(f"Racing {', '.join(able)}") as advance:
         decision = race(setting, decision, advance)
     decision_record(setting, decision).write(setting.work)
@@ -92,37 +104,49 @@ def _read_decision(setting: Setting) -> Decision:
     return Decision(candidates, record.target_ms, winner, record.reason)
 
 
-def _compressed(setting: Setting, decision: Decision) -> Student:
-    winner = decision.winner
-    assert winner is not None
+def _compressed(setting: Setting, decision: Decision) -> tuple[Student, Candidate]:
+    """The student, and the candidate it is: where no cut keeps the score, that is a dense one."""
+    assert decision.winner is not None
     if isinstance(setting.target, MaxDrop):
-        return _as_fast_as_allowed(setting, winner, untouched(setting, decision.view))
-    student = compress(setting, winner, decision.target_ms, decision.view)
+        return _as_fast_as_allowed(setting, decision)
+    student = compress(setting, decision.winner, decision.target_ms, decision.view)
     if student.rounds:
-        student = recover(setting, student, winner, minutes=setting.effort.recover_minutes)
-    return student
+        student = recover(setting, student, decision.winner, minutes=setting.effort.recover_minutes)
+    return student, decision.winner
 
 
-def _as_fast_as_allowed(setting: Setting, winner: Candidate, start: Student) -> Student:
-    """Cut on until the score falls too far; then recover the last good shape, or the one before it."""
+def _as_fast_as_allowed(setting: Setting, decision: Decision) -> tuple[Student, Candidate]:
+    """Cut on until the score falls too far; then recover the last good shape, or one before it."""
     assert isinstance(setting.target, MaxDrop)
+    assert decision.winner is not None
+    winner = decision.winner
     lowest = setting.target.lowest_score(setting.baselines[0].dev)
-    trail = [start]
-    budget = setting.prices(winner.precision).predict(trail[0].origin.after).ms
-    while len(trail) <= MOST_STRIDES:
-        budget /= STRIDE
-        minutes = setting.effort.compress_minutes / setting.effort.rounds
-        student = cut_and_train(setting, trail[-1], winner, budget, name=f"round {len(trail)}", minutes=minutes)
-        if student.dev < lowest - SLACK or student.origin.after == trail[-1].origin.after:
-            break
-        trail.append(student)
-    for number, student in enumerate(reversed(trail[1:])):
+    trail = _trail(setting, winner, untouched(setting, decision.view), lowest - SLACK)
+    for number, student in enumerate(reversed(trail[1:][-MOST_RECOVERIES:])):
         name = f"recovery {number + 1}"
         recovered = recover(setting, student, winner, name=name, minutes=setting.effort.recover_minutes)
-        if _deployed(setting, recovered, winner, setting.work / name.replace(" ", "-")).dev >= lowest:
-            return recovered
-        setting.progress.say(f"{name}: below {lowest:.4f} as deployed; going back to a larger shape")
-    return trail[0]
+        with setting.progress.step("Scoring it as deployed"):
+            dev = _deployed(setting, recovered, winner, setting.work / name.replace(" ", "-")).dev
+        if dev >= lowest:
+            return recovered, winner
+        setting.progress.say(f"{name}: dev {dev:.4f} as deployed, {lowest:.4f} wanted; going back to a larger shape")
+    allowed = min((b for b in setting.baselines if b.dev >= lowest), key=lambda b: b.ms)  # fp32 is the teacher itself
+    return trail[0], next(c for c in decision.candidates if c.name == f"dense {allowed.precision}")
+
+
+def _trail(setting: Setting, winner: Candidate, start: Student, lowest: float) -> list[Student]:
+    """Ever smaller students, each `STRIDE` faster than the one before, as long as dev stays above `lowest`."""
+    trail = [start]
+    budget = setting.prices(winner.precision).predict(start.origin.after).ms
+    minutes = setting.effort.compress_minutes / setting.effort.rounds
+    while winner.changes_shape and len(trail) <= MOST_STRIDES:
+        budget /= STRIDE
+        name = f"round {len(trail)}"
+        student = cut_and_train(setting, trail[-1], winner, budget, name=name, minutes=minutes, only_smaller=True)
+        if student.origin.after == trail[-1].origin.after or student.dev < lowest:
+            break
+        trail.append(student)
+    return trail
 
 
 @dataclass(frozen=True)
@@ -133,7 +157,7 @@ class _Scored:
 
 def _deployed(setting: Setting, student: Student, winner: Candidate, folder: Path) -> _Scored:
     artefact = build(student.model, setting.tokenizer, setting.runtime, winner.precision, folder, setting.dev)
-    logits = logits_of(setting.runtime, artefact.path, setting.dev)
+    logits = logits_of(setting.runtime, artefact.path, setting.dev, setting.workload.batch)
     return _Scored(artefact, score(setting.dev.labels, logits, setting.task.metric))
 
 
@@ -159,7 +183,7 @@ def _finished(setting: Setting, student: Student, winner: Candidate) -> tuple[_F
         if len(corrections) > MOST_CORRECTIONS:
             return finish, corrections
         setting = setting.corrected(f"student {len(corrections)}", shape, winner.precision, measured / clock)
-        winner = winner if winner.changes_shape else replace(winner, pattern=Width())
+        winner = replace(winner, pattern=Width())  # the finest cuts there are, whatever led here
         # against the teacher as timed beside the student, and a little lower each time
         wanted = target.milliseconds(finish.proof.teacher.median * 1e3)
         budget = wanted / clock * SAFETY ** (1 + len(corrections) / 2)
@@ -172,7 +196,8 @@ def _finished(setting: Setting, student: Student, winner: Candidate) -> tuple[_F
 def _cut_on(setting: Setting, student: Student, winner: Candidate, budget_ms: float, number: int) -> Student:
     setting.progress.say(f"target missed; correction {number} aims at {budget_ms:.2f} ms")
     minutes = setting.effort.compress_minutes / setting.effort.rounds
-    cut = cut_and_train(setting, student, winner, budget_ms, name=f"correction {number}", minutes=minutes)
+    name = f"correction {number}"
+    cut = cut_and_train(setting, student, winner, budget_ms, name=name, minutes=minutes, only_smaller=True)
     if cut.origin.after == student.origin.after:
         return student
     return recover(
@@ -207,7 +232,7 @@ def _published(
             onnx=finish.artefact.path,
             runtime=setting.runtime,
             workload=setting.workload,
-            longest=max(int(rows.lengths.max()) for rows in (setting.train, setting.dev)),
+            longest=setting.max_tokens,
             measurements=list(finish.proof.measurements.values()),
         )
         manifest = manifest_of(

@@ -116,8 +116,10 @@ def steps_within(
 ) -> int:
     """Optimizer steps that fit `minutes` on this machine (measured), at most `epochs` passes over `rows`."""
     seconds = _seconds_a_step(model, rows, objective, schedule)
-    wanted = math.ceil(epochs * len(rows) / schedule.batch_size)
-    return max(8, min(wanted, int(minutes * 60 / seconds)))
+    affordable = int(minutes * 60 / seconds)
+    if math.isfinite(epochs):
+        affordable = min(affordable, math.ceil(epochs * len(rows) / schedule.batch_size))
+    return max(8, affordable)
 
 
 def _seconds_a_step(model: torch.nn.Module, rows: Encoded, objective: Any, schedule: Schedule) -> float:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from transformers import PreTrainedModel
 
-from optimizer.distillation.objectives import loss as objective_loss
 from optimizer.encoders import walk
 from optimizer.encoding import Encoded
-from optimizer.gates import Gates, gated, skipping
+from optimizer.gates import gated, skipping
 from optimizer.inference import autocast, predict
-from optimizer.pruning.importance import fisher
+from optimizer.pruning.importance import draw_labels, fisher
 from optimizer.surgery import LayerPlan
 
 __all__ = [
@@ -64,10 +62,7 @@ class Sensitivity:
 
 
 def measure_sensitivity(
-    model: PreTrainedModel,
-    calibration: Encoded,
-    objective: Any,
-    advance: Callable[[float], None] = lambda share: None,
+    model: PreTrainedModel, calibration: Encoded, advance: Callable[[float], None] = lambda share: None
 ) -> Sensitivity:
     """Fisher importance of every gate, then each block's loss curve with its least important units closed.
 
@@ -76,10 +71,9 @@ def measure_sensitivity(
 
     Args:
         calibration: training rows with the teacher's logits beside them.
-        objective: the distillation objective whose gradients rank the units.
         advance: told the share of the work done.
     """
-    heads, ffn = _unit_importance(model, calibration, objective, lambda share: advance(0.4 * share))
+    heads, ffn = _unit_importance(model, calibration, lambda share: advance(0.4 * share))
     rows = calibration.sample(CURVE_ROWS, seed=1)
     with gated(model) as gates:
         base = divergence(model, rows)
@@ -117,46 +111,38 @@ def order_of_layers(model: PreTrainedModel, calibration: Encoded) -> list[int]:
 
 
 def _unit_importance(
-    model: PreTrainedModel, calibration: Encoded, objective: Any, advance: Callable[[float], None]
+    model: PreTrainedModel, calibration: Encoded, advance: Callable[[float], None]
 ) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
+    """The true Fisher of every gate: labels are drawn from the teacher's answers."""
+    assert calibration.teacher_logits is not None
     model.eval()
-    totals: list[np.ndarray] | None = None
-    batches = [batch for _, batch in calibration.buckets(GRADIENT_BATCH) if len(batch["labels"]) == GRADIENT_BATCH]
+    rows = replace(calibration, labels=draw_labels(calibration.teacher_logits, seed=0))
+    totals: list[np.ndarray] = []
     parameters = [p for p in model.parameters() if p.requires_grad]
     for parameter in parameters:
         parameter.requires_grad_(False)  # only the gates' gradients are wanted
     try:
-        for number, batch in enumerate(batches):
-            with gated(model, rows=GRADIENT_BATCH) as gates:
-                gradients = _gate_gradients(model, batch, gates, objective)
-            scores = [fisher(gradient, rows=1) for gradient in gradients]
-            totals = scores if totals is None else [a + b for a, b in zip(totals, scores, strict=True)]
-            advance((number + 1) / len(batches))
+        for index, batch in rows.buckets(GRADIENT_BATCH):
+            scores = [len(index) * fisher(gradient) for gradient in _gate_gradients(model, batch)]
+            totals = [a + b for a, b in zip(totals, scores, strict=True)] if totals else scores
+            advance(min(1.0, batch["input_ids"].shape[1] / int(rows.lengths.max())))
     finally:
         for parameter in parameters:
             parameter.requires_grad_(True)
-    assert totals is not None, "calibration holds at least one whole batch"
-    means = [total / len(batches) for total in totals]
+    means = [total / len(rows) for total in totals]
     depth = len(means) // 2
     return tuple(means[:depth]), tuple(means[depth:])
 
 
-def _gate_gradients(
-    model: PreTrainedModel, batch: dict[str, torch.Tensor], gates: Gates, objective: Any
-) -> list[np.ndarray]:
+def _gate_gradients(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> list[np.ndarray]:
+    """dL/dm of each row [rows, units] for every block, L the row's cross-entropy; zeros for a removed block."""
     device = next(model.parameters()).device
     batch = {name: value.to(device) for name, value in batch.items()}
-    with autocast():
-        logits = model(batch["input_ids"], attention_mask=batch["attention_mask"]).logits
-    value = objective_loss(objective, logits.float(), batch["labels"], batch.get("teacher_logits"))
-    tensors = gates.tensors()
-    used = [t for t in tensors if t.numel()]
-    found = iter(torch.autograd.grad(value * GRADIENT_BATCH, used, allow_unused=True))
-    gradients = [next(found) if t.numel() else None for t in tensors]
-    return [
-        np.zeros(t.shape, np.float32) if g is None else g.float().cpu().numpy()
-        for t, g in zip(tensors, gradients, strict=True)
-    ]
+    with gated(model, rows=len(batch["labels"])) as gates:
+        with autocast():
+            logits = model(batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+        heads, ffn = gates.gradients(F.cross_entropy(logits.float(), batch["labels"], reduction="sum"))
+    return [gradient.float().cpu().numpy() for gradient in (*heads, *ffn)]
 
 
 def _curve(

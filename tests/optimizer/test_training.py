@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from optimizer.encoding import Encoded, collate, typical_length
 from optimizer.inference import predict
 from optimizer.pruning.sensitivity import divergence
 from optimizer.scoring import check_metric, score_by_group, scores
-from optimizer.teacher import match_labels
+from optimizer.teacher import match_labels, token_limit
 
 Make = Callable[..., PreTrainedModel]
 
@@ -167,5 +168,30 @@ def test_labels_are_matched_by_name_or_index() -> None:
         "negative",
     )
     assert match_labels(("0", "1"), ("LABEL_0", "LABEL_1")) == ("0", "1")
+    assert match_labels(("0", "1"), ("NEGATIVE", "POSITIVE")) == ("0", "1")
+    assert match_labels(("False", "True"), ("LABEL_0", "LABEL_1")) == ("False", "True")
+    assert match_labels(("Up", "up"), ("Up", "up", "down")) == ("Up", "up", "down")
     with pytest.raises(TrimfitError, match="the model's labels are LABEL_0, LABEL_1, the data's are no, yes"):
         match_labels(("no", "yes"), ("LABEL_0", "LABEL_1"))
+
+
+def test_labels_that_differ_only_in_case_are_not_guessed() -> None:
+    with pytest.raises(TrimfitError, match="name the model's in"):
+        match_labels(("Positive", "negative", "positive"), ("POSITIVE", "NEGATIVE"))
+
+
+def test_the_model_takes_as_many_tokens_as_it_has_positions(make_classifier: Make) -> None:
+    tokenizer = SimpleNamespace(model_max_length=10**30)
+    assert token_limit(make_classifier("bert").config, tokenizer) == 40
+    assert token_limit(make_classifier("roberta").config, tokenizer) == 38  # positions are counted from padding id + 1
+
+
+def test_a_half_written_checkpoint_is_passed_over(
+    make_classifier: Make, rows: Encoded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("optimizer.distillation.trainer.CHECKPOINT_SECONDS", 0.0)
+    run(make_classifier(), rows, tmp_path, steps=6)
+    folder = tmp_path / "training"
+    (folder / "checkpoint-9").mkdir()
+    (folder / "checkpoint-9" / "model.safetensors").write_bytes(b"half")
+    assert run(make_classifier(), rows, tmp_path, steps=12).steps == 12
