@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
@@ -24,7 +25,7 @@ from optimizer.encoding import Encoded, collate
 from optimizer.inference import autocast, predict, trains_in_bf16
 from optimizer.scoring import score
 
-__all__ = ["Schedule", "TrainingReport", "steps_within", "train"]
+__all__ = ["Schedule", "TrainingReport", "micro_batch", "steps_within", "train"]
 
 LARGE_EMBEDDING_SHARE = (
     0.6  # a table above this share of all parameters is left as it is: tokens are not what is pruned
@@ -86,11 +87,12 @@ def train(
     best = _BestWeights(model, dev, metric, folder, schedule, advance)
     trainer = _ObjectiveTrainer(
         model=model,
-        args=_arguments(folder, schedule),
+        args=_arguments(folder, schedule, micro_batch(model.config, int(rows.lengths.max()), schedule.batch_size)),
         train_dataset=rows,
         data_collator=lambda items: collate(items, rows.pad_token_id),
         callbacks=[*callbacks, best],  # the score is taken after the others have acted
     )
+    trainer.model_accepts_loss_kwargs = False  # the loss is a mean over rows: micro-batches are averaged
     trainer.remove_callback(PrinterCallback)
     trainer.objective = objective
     if not best.resumed:
@@ -127,12 +129,14 @@ def _seconds_a_step(model: torch.nn.Module, rows: Encoded, objective: Any, sched
     model.train()
     frozen = _freeze_large_embeddings(model)
     sample = rows.sample(schedule.batch_size * PROBED_BATCHES, seed=0)
-    rounds = [[_seconds(model, batch, objective) for _, batch in sample.buckets(schedule.batch_size)] for _ in range(3)]
+    at_once = micro_batch(model.config, int(rows.lengths.max()), schedule.batch_size)
+    rounds = [[_seconds(model, batch, objective) for _, batch in sample.buckets(at_once)] for _ in range(3)]
     model.zero_grad(set_to_none=True)
     for parameter in frozen:
         parameter.requires_grad_(True)
     trainable = sum(p.numel() for p in model.parameters()) - sum(p.numel() for p in frozen)
-    return float(np.min(rounds, axis=0).mean()) + trainable * OPTIMIZER_SECONDS_A_PARAMETER
+    seconds = float(np.min(rounds, axis=0).mean()) * schedule.batch_size / at_once
+    return seconds + trainable * OPTIMIZER_SECONDS_A_PARAMETER
 
 
 def _seconds(model: torch.nn.Module, batch: dict[str, torch.Tensor], objective: Any) -> float:
@@ -226,11 +230,26 @@ def _last_whole_checkpoint(folder: Path) -> str | None:
     return get_last_checkpoint(str(folder))
 
 
-def _arguments(folder: Path, schedule: Schedule) -> TrainingArguments:
+def micro_batch(config: Any, longest: int, batch_size: int, available: int | None = None) -> int:
+    """Rows whose activations fit into half of the free memory: `batch_size`, or a half, a quarter ... of it.
+
+    Bytes a layer and row at 16 bits: s h (34 + 5 a s / h), Korthikanti et al. 2022, "Reducing Activation Recomputation
+    in Large Transformer Models", eq. 1, with s tokens, h wide, a heads.
+    """
+    s, h, a = longest, config.hidden_size, config.num_attention_heads
+    row = config.num_hidden_layers * s * h * (34 + 5 * a * s / h) * (1 if trains_in_bf16() else 2)
+    room = (psutil.virtual_memory().available if available is None else available) / 2
+    while batch_size > 1 and batch_size % 2 == 0 and batch_size * row > room:
+        batch_size //= 2
+    return batch_size
+
+
+def _arguments(folder: Path, schedule: Schedule, rows_at_once: int) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(folder),
         max_steps=schedule.steps,
-        per_device_train_batch_size=schedule.batch_size,
+        per_device_train_batch_size=rows_at_once,
+        gradient_accumulation_steps=schedule.batch_size // rows_at_once,
         learning_rate=schedule.learning_rate,
         warmup_steps=math.ceil(schedule.warmup_share * schedule.steps),
         lr_scheduler_type="linear" if schedule.decay else "constant_with_warmup",

@@ -12,6 +12,8 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
+from optimizer.effort import Effort
+
 SHARED = Path(os.environ.get("TRIMFIT_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
 SST2 = SHARED / "sst2"
 
@@ -77,3 +79,9 @@ def data(tmp_path: Path) -> Path:
                 row = {"text": text, "label": ["low", "high"][label], "source": ["paper", "web"][number % 2]}
                 file.write(json.dumps(row) + "\n")
     return folder
+
+
+@pytest.fixture
+def tiny_effort() -> Effort:
+    """Every stage, as short as it goes."""
+    return Effort("tiny", 0.2, 1, 0.05, 2, 1, 0.05, 0.05, 1, 64, "fast")

@@ -8,12 +8,15 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import torch
 
 import optimizer
 from optimizer.decision_record import DecisionRecord
+from optimizer.effort import Effort
 from optimizer.files import sha256
 from optimizer.manifest import Manifest
+from optimizer.progress import Silent
 
 
 def command(encoder: Path, data: Path, out: Path, *more: str) -> list[str]:
@@ -117,3 +120,25 @@ def test_a_target_that_the_device_cannot_reach_is_refused_with_what_it_can(
     assert done.returncode == 2, done.stderr
     assert "the fastest possible is" in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_without_a_latency_to_reach_the_score_is_kept(
+    encoder: Path, data: Path, tmp_path: Path, cache: Path, tiny_effort: Effort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRIMFIT_CACHE", str(cache))
+    deployment = optimizer.optimize(
+        encoder,
+        data,
+        tmp_path / "out",
+        target=optimizer.MaxDrop(5),
+        seq_len=32,
+        threads=1,
+        effort=tiny_effort,
+        progress=Silent(),
+    )
+    manifest = deployment.manifest
+    assert manifest.target_met
+    assert manifest.student.dev >= 0.95 * manifest.teacher.dev
+    assert manifest.speedup.low > 1
+    chosen = [c.name for c in deployment.decision.candidates if c.chosen]
+    assert len(chosen) == 1

@@ -12,7 +12,6 @@ import optimizer
 from optimizer.effort import Effort
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-TINY = Effort("tiny", 0.2, 1, 0.05, 2, 1, 0.05, 0.05, 1, 64, "fast")
 
 
 def blocks(language: str) -> list[str]:
@@ -20,12 +19,12 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_python_example_runs(
-    encoder: Path, data: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    encoder: Path, data: Path, cache: Path, tiny_effort: Effort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With less effort than the default's, so that it takes a minute."""
     monkeypatch.setenv("TRIMFIT_CACHE", str(cache))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(optimizer.optimize.__kwdefaults__, "effort", TINY)
+    monkeypatch.setitem(optimizer.optimize.__kwdefaults__, "effort", tiny_effort)
     monkeypatch.setitem(optimizer.optimize.__kwdefaults__, "seq_len", 32)
     monkeypatch.setitem(optimizer.optimize.__kwdefaults__, "threads", 1)
     (example,) = blocks("python")

@@ -61,8 +61,8 @@ def test_a_folder_keeps_its_own_parts(tmp_path: Path) -> None:
 
 
 def test_labels_of_any_type_become_names_in_a_fixed_order(tmp_path: Path) -> None:
-    numbers = [{"text": "t", "label": [10, 9, 2][i % 3]} for i in range(200)]
-    truths = [{"text": "t", "label": bool(i % 2)} for i in range(200)]
+    numbers = [{"text": f"t {i}", "label": [10, 9, 2][i % 3]} for i in range(200)]
+    truths = [{"text": f"t {i}", "label": bool(i % 2)} for i in range(200)]
     assert read_task(write(tmp_path, "n.jsonl", numbers), Columns()).labels == ("2", "9", "10")
     assert read_task(write(tmp_path, "b.jsonl", truths), Columns()).labels == ("False", "True")
     gaps = [{**row, "label": None if i == 0 else row["label"]} for i, row in enumerate(numbers)]
@@ -149,3 +149,35 @@ def test_relabelling_moves_every_part_to_the_teachers_order() -> None:
     task = Task(("neg", "pos"), rows, rows, None).relabelled(("pos", "neutral", "neg"))
     assert task.labels == ("pos", "neutral", "neg")
     assert task.train.labels.tolist() == task.dev.labels.tolist() == [2, 0, 2]
+
+
+def test_a_split_made_here_does_not_leak(tmp_path: Path) -> None:
+    rows = [{"text": f"text {i // 4}", "label": "ab"[i // 4 % 2]} for i in range(400)]
+    task = read_task(write(tmp_path, "all.jsonl", rows), Columns())
+    assert not set(task.train.texts) & {*task.dev.texts, *task.test.texts}
+    assert task.dropped["training text that is also held out"] == 400 - 80 - len(task.train)
+
+
+def test_csv_texts_and_labels_stay_as_they_are_written(tmp_path: Path) -> None:
+    path = tmp_path / "all.csv"
+    path.write_text("text,label\n" + "".join(f"{i:03d},{['01', 'NA'][i % 2]}\n" for i in range(200)))
+    task = read_task(path, Columns())
+    assert task.labels == ("01", "NA")
+    assert {"007", "010"} <= {*task.train.texts, *task.dev.texts, *task.test.texts}
+
+
+@pytest.mark.parametrize("name", ["all.csv", "all.jsonl"])
+def test_bytes_that_are_not_utf8_are_refused(tmp_path: Path, name: str) -> None:
+    row = "caf\xe9,1\n" if name.endswith("csv") else '{"text": "caf\xe9", "label": 1}\n'
+    (tmp_path / name).write_bytes((("text,label\n" if name.endswith("csv") else "") + row * 200).encode("latin-1"))
+    with pytest.raises(TrimfitError, match="not a readable"):
+        read_task(tmp_path / name, Columns())
+
+
+def test_a_test_part_without_labels_is_not_scored(tmp_path: Path) -> None:
+    write(tmp_path, "train.jsonl", ROWS)
+    write(tmp_path, "dev.jsonl", ROWS[:40])
+    write(tmp_path, "test.jsonl", [{"text": "t", "label": None}] * 3)
+    task = read_task(tmp_path, Columns())
+    assert task.test is None
+    assert task.dropped == {"empty label": 3}

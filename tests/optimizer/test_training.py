@@ -9,9 +9,9 @@ from transformers import PreTrainedModel
 
 from benchmarks.errors import TrimfitError
 from optimizer.distillation.objectives import CrossEntropy, SoftTargets
-from optimizer.distillation.trainer import Schedule, steps_within, train
+from optimizer.distillation.trainer import Schedule, micro_batch, steps_within, train
 from optimizer.encoding import Encoded, collate, typical_length
-from optimizer.inference import predict
+from optimizer.inference import predict, trains_in_bf16
 from optimizer.pruning.sensitivity import divergence
 from optimizer.scoring import check_metric, score_by_group, scores
 from optimizer.teacher import match_labels, token_limit
@@ -195,3 +195,23 @@ def test_a_half_written_checkpoint_is_passed_over(
     (folder / "checkpoint-9").mkdir()
     (folder / "checkpoint-9" / "model.safetensors").write_bytes(b"half")
     assert run(make_classifier(), rows, tmp_path, steps=12).steps == 12
+
+
+def test_batches_are_split_where_activations_would_not_fit() -> None:
+    """12 layers of 768 with 12 heads at 256 tokens: 12 * 256 * 768 * (34 + 20) bytes a row at 16 bits, 127 MB."""
+    config = SimpleNamespace(hidden_size=768, num_attention_heads=12, num_hidden_layers=12)
+    wide = 1 if trains_in_bf16() else 2
+    row = 12 * 256 * 768 * 54 * wide
+    assert micro_batch(config, 256, 64, available=2 * 64 * row) == 64
+    assert micro_batch(config, 256, 64, available=2 * 64 * row - 1) == 32
+    assert micro_batch(config, 256, 64, available=0) == 1
+
+
+def test_split_batches_train_the_same(
+    make_classifier: Make, rows: Encoded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, split = make_classifier(), make_classifier()
+    run(whole.train(False), rows, tmp_path / "whole", steps=6)
+    monkeypatch.setattr("optimizer.distillation.trainer.micro_batch", lambda config, longest, size: size // 4)
+    run(split, rows, tmp_path / "split", steps=6)
+    assert divergence(split, rows.with_teacher(predict(whole, rows))) < 0.05
