@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from optimizer.architecture import Architecture
 from optimizer.candidates import Candidate, PricesAt, shape_of
 from optimizer.pruning.patterns import Dense, Depth, Plan, Unstructured, View, Width, propose
-from optimizer.pruning.sensitivity import CURVE_ROWS, divergence, loss_of_plan, measure_sensitivity, order_of_layers
+from optimizer.pruning.sensitivity import curve_rows, divergence, loss_of_plan, measure_sensitivity, order_of_layers
 from optimizer.pruning.zeros import set_zeros
 from optimizer.setting import Setting
 from optimizer.target import MaxDrop
@@ -169,7 +169,7 @@ def _estimated_loss(
 
 
 def _loss_of_zeros(setting: Setting, sparsity: float) -> float:
-    rows = setting.calibration.sample(CURVE_ROWS, seed=1)
+    rows = curve_rows(setting.teacher, setting.calibration)
     sparse = set_zeros(copy.deepcopy(setting.teacher), sparsity)
     return max(0.0, divergence(sparse, rows) - divergence(setting.teacher, rows))
 

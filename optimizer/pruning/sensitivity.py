@@ -27,7 +27,8 @@ __all__ = [
 ]
 
 CURVE_SHARES = (0.0, 0.33, 0.66)  # of a block's units kept, where its curve is measured; 1 costs nothing
-CURVE_ROWS = 256  # of the calibration rows, on which divergences are measured
+CURVE_ROWS = 256  # of the calibration rows, on which divergences of a 6-layer model are measured
+LEAST_CURVE_ROWS = 64  # of a deeper one, which has more blocks that each take longer
 GRADIENT_BATCH = 32
 
 
@@ -74,7 +75,7 @@ def measure_sensitivity(
         advance: told the share of the work done.
     """
     heads, ffn = _unit_importance(model, calibration, lambda share: advance(0.4 * share))
-    rows = calibration.sample(CURVE_ROWS, seed=1)
+    rows = curve_rows(model, calibration)
     with gated(model) as gates:
         base = divergence(model, rows)
         curves: list[BlockCurve] = []
@@ -87,7 +88,7 @@ def measure_sensitivity(
 
 def loss_of_plan(model: PreTrainedModel, calibration: Encoded, plan: Sequence[LayerPlan | None]) -> float:
     """Measured loss increase (nats a row) of a whole plan, before any recovery."""
-    rows = calibration.sample(CURVE_ROWS, seed=1)
+    rows = curve_rows(model, calibration)
     base = divergence(model, rows)
     removed = [layer for layer, entry in enumerate(plan) if entry is None]
     with gated(model) as gates:
@@ -98,7 +99,7 @@ def loss_of_plan(model: PreTrainedModel, calibration: Encoded, plan: Sequence[La
 
 def order_of_layers(model: PreTrainedModel, calibration: Encoded) -> list[int]:
     """Layer indices in the order to drop them: each time the one whose absence costs least, given those gone."""
-    rows = calibration.sample(CURVE_ROWS, seed=1)
+    rows = curve_rows(model, calibration)
     gone: list[int] = []
     left = list(range(len(walk(model).layers)))
     while len(left) > 1:
@@ -108,6 +109,12 @@ def order_of_layers(model: PreTrainedModel, calibration: Encoded) -> list[int]:
                 costs.append(divergence(model, rows))
         gone.append(left.pop(int(np.argmin(costs))))
     return gone + left
+
+
+def curve_rows(model: PreTrainedModel, calibration: Encoded) -> Encoded:
+    """The calibration rows on which divergences are measured: the same ones every time, fewer for deep models."""
+    depth = len(walk(model).layers)
+    return calibration.sample(max(LEAST_CURVE_ROWS, CURVE_ROWS * 6 // max(6, depth)), seed=1)
 
 
 def _unit_importance(
