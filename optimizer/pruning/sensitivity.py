@@ -20,6 +20,7 @@ from optimizer.surgery import LayerPlan
 __all__ = [
     "BlockCurve",
     "Sensitivity",
+    "curve_rows",
     "divergence",
     "loss_of_plan",
     "measure_sensitivity",
