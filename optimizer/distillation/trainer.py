@@ -33,7 +33,8 @@ LARGE_EMBEDDING_SHARE = (
 DEV_ROWS_WHILE_TRAINING = 1000
 CHECKPOINT_SECONDS = 45.0
 OVERTIME = 1.3
-PROBED_BATCHES = 4
+BUCKETED_BATCHES = 50  # as the Trainer does: it sorts by length within 50 batches
+TRIES = 4
 FORWARD_SHARE = 0.3  # of a training step's time that scoring the same rows takes
 OPTIMIZER_SECONDS_A_PARAMETER = 1e-9  # AdamW reads and writes 7 floats a parameter: about 28 GB/s
 
@@ -51,7 +52,7 @@ class Schedule:
     decay: bool = True
     evaluations: int = 6
     minutes: float = math.inf  # a machine that got busy may take OVERTIME times as long, then training ends early
-    patience: int = 0  # evaluations without a better dev score before training stops; 0 never stops early
+    patience: int = 0  # evaluations without a better dev score that end the second half; 0 never stops early
     seed: int = 0
 
 
@@ -130,18 +131,24 @@ def steps_within(
 
 
 def _seconds_a_step(model: torch.nn.Module, rows: Encoded, objective: Any, schedule: Schedule) -> float:
-    """Forward and backward of batches as they will come, mean over lengths; what others do on the machine left out."""
+    """Forward, backward and update of the mean batch, batches bucketed by length as in training.
+
+    Timed is one batch of about the mean number of tokens, the fastest of a few tries: what others do on the machine at
+    this moment does not count.
+    """
     model.train()
     frozen = _freeze_large_embeddings(model)
-    sample = rows.sample(schedule.batch_size * PROBED_BATCHES, seed=0)
     at_once = micro_batch(model.config, int(rows.lengths.max()), schedule.batch_size)
-    rounds = [[_seconds(model, batch, objective) for _, batch in sample.buckets(at_once)] for _ in range(3)]
+    batches = [batch for _, batch in rows.sample(at_once * BUCKETED_BATCHES, seed=0).buckets(at_once)]
+    tokens = np.array([batch["input_ids"].numel() for batch in batches])
+    typical = int(np.abs(tokens - tokens.mean()).argmin())
+    fastest = min(_seconds(model, batches[typical], objective) for _ in range(TRIES))
     model.zero_grad(set_to_none=True)
     for parameter in frozen:
         parameter.requires_grad_(True)
     trainable = sum(p.numel() for p in model.parameters()) - sum(p.numel() for p in frozen)
-    seconds = float(np.min(rounds, axis=0).mean()) * schedule.batch_size / at_once
-    return seconds + trainable * OPTIMIZER_SECONDS_A_PARAMETER
+    a_batch = fastest * tokens.mean() / tokens[typical] * schedule.batch_size / at_once
+    return float(a_batch) + trainable * OPTIMIZER_SECONDS_A_PARAMETER
 
 
 def _seconds(model: torch.nn.Module, batch: dict[str, torch.Tensor], objective: Any) -> float:
@@ -215,7 +222,8 @@ class _BestWeights(TrainerCallback):
         if late or self._is_due(state.global_step):
             self.consider(state.global_step)
             stale = (state.global_step - self.step) // self.every
-            control.should_training_stop |= late or (self.patience > 0 and stale >= self.patience)
+            given_up = 0 < self.patience <= stale and state.global_step > self.last / 2
+            control.should_training_stop |= late or given_up
 
     def _is_due(self, step: int) -> bool:
         left = self.last - step
