@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -60,7 +61,7 @@ def race(setting: Setting, decision: Decision, advance: Callable[[float], None] 
         decision,
         candidates=tuple(finished.get(c.name, c) for c in decision.candidates),
         winner=winner,
-        reason=_reason(winner, finished),
+        reason=_reason(winner, finished, min(DEV_ROWS, len(setting.dev))),
     )
 
 
@@ -116,12 +117,17 @@ def _mark(candidate: Candidate, *, survived: bool) -> Candidate:
     return replace(candidate, race=(*earlier, last.model_copy(update={"survived": survived})))
 
 
-def _reason(winner: Candidate, finished: dict[str, Candidate]) -> str:
+def _reason(winner: Candidate, finished: dict[str, Candidate], rows: int) -> str:
     others = sorted(
         (c for c in finished.values() if c.name != winner.name), key=lambda c: (-len(c.race), -c.race[-1].dev)
     )
     beaten = ", ".join(f"{c.name} {c.race[-1].dev:.3f} after {c.race[-1].steps} steps" for c in others)
-    return f"{winner.name} scored {winner.race[-1].dev:.3f} on dev after {winner.race[-1].steps} steps; {beaten}"
+    dev = winner.race[-1].dev
+    error = math.sqrt(max(dev * (1 - dev), 0.0) / rows)  # of a share; close enough for F1
+    return (
+        f"{winner.name} scored {dev:.3f} on dev after {winner.race[-1].steps} steps; {beaten} "
+        f"(one standard error is {error:.3f})"
+    )
 
 
 def _laps(runners: int) -> int:
