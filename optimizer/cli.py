@@ -35,7 +35,7 @@ SeqLenOption = Annotated[
     int | None, typer.Option("--seq-len", min=1, help="Tokens a row. [default: the data's median]")
 ]
 ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads of an inference. [default: all cores]")]
-FastOption = Annotated[bool, typer.Option("--fast", help="Bound the whole run to about 20 minutes.")]
+FastOption = Annotated[bool, typer.Option("--fast", help="Bound all training to about a quarter of an hour.")]
 ThoroughOption = Annotated[bool, typer.Option("--thorough", help="Take hours, for the best model.")]
 SeedOption = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of everything that is drawn.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts on standard output.")]

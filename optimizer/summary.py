@@ -102,7 +102,7 @@ def decision_record(
         target=str(setting.target),
         runtime_options=setting.runtime.options(),
         teacher_ms=setting.teacher_ms,
-        target_ms=decision.target_ms,
+        target_ms=decision.target_ms * (proof.clock(setting, "fp32") if proof else 1.0),
         candidates=tuple(c.record(setting.teacher_ms, chosen=c.name == winner) for c in decision.candidates),
         reason=decision.reason,
         rounds=student.rounds if student else (),
@@ -147,26 +147,26 @@ def _kept(student: Student) -> tuple[KeptLayer, ...]:
 def _points(
     setting: Setting, decision: Decision, student: Student | None, proof: Proof | None, dev: float | None
 ) -> list[ScoredPoint]:
+    """Models with a dev score and a latency; given a proof, all on the clock of its run."""
+    clock = {b.precision: proof.clock(setting, b.precision) if proof else 1.0 for b in setting.baselines}
     points = [
         ScoredPoint(
             name=f"teacher {b.precision}",
             dev=b.dev,
-            ms=b.ms,
+            ms=b.ms * clock[b.precision],
             latency_is="measured",
             kind="teacher" if b is setting.baselines[0] else "baseline",
         )
         for b in setting.baselines
     ]
-    points += [
-        ScoredPoint(name=c.name, dev=c.race[-1].dev, ms=c.predicted.ms, latency_is="predicted", kind="candidate")
-        for c in decision.candidates
-        if c.race
-    ]
-    if student:
-        points += [
-            ScoredPoint(name=r.name, dev=r.dev, ms=r.predicted_ms, latency_is="predicted", kind="round")
-            for r in student.rounds
-        ]
+    for c in decision.candidates:
+        if c.race:
+            ms = c.predicted.ms * clock[c.precision]
+            points.append(ScoredPoint(name=c.name, dev=c.race[-1].dev, ms=ms, latency_is="predicted", kind="candidate"))
+    if student and decision.winner:
+        for r in student.rounds:
+            ms = r.predicted_ms * clock[decision.winner.precision]
+            points.append(ScoredPoint(name=r.name, dev=r.dev, ms=ms, latency_is="predicted", kind="round"))
     if proof and dev is not None:
         ms = proof.student.median * 1e3
         points.append(ScoredPoint(name="student", dev=dev, ms=ms, latency_is="measured", kind="student"))
