@@ -46,7 +46,6 @@ class OnnxRuntimeCpu:
 
     name = "onnxruntime-cpu"
     precisions = ("fp32", "int8")
-    skips_zeros = False
 
     @property
     def version(self) -> str:

@@ -41,11 +41,6 @@ class Runtime(Protocol):
         """Precisions that `prepare` can make, "fp32" first."""
         ...
 
-    @property
-    def skips_zeros(self) -> bool:
-        """Whether unstructured zeros can be faster here; profiled either way."""
-        ...
-
     def options(self) -> dict[str, Any]:
         """JSON-able options, as a benchmarks Contestant takes them; `with_options` inverts it."""
         ...
