@@ -1,0 +1,44 @@
+"""Changes to an ONNX graph: other nodes for some of its nodes, and nothing left over that nobody reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import onnx
+
+from hardware_profiles.runtimes.sparse.graph_view import read_inside
+
+__all__ = ["add_tensors", "replace_nodes", "sweep"]
+
+
+def replace_nodes(graph: onnx.GraphProto, made: Mapping[str, Iterable[onnx.NodeProto]]) -> None:
+    """Put other nodes where those are that make the tensors `made` names."""
+    nodes: list[onnx.NodeProto] = []
+    for node in graph.node:
+        nodes.extend(made.get(node.output[0], (node,)) if node.output else (node,))
+    _set_nodes(graph, nodes)
+
+
+def add_tensors(graph: onnx.GraphProto, tensors: Iterable[onnx.TensorProto]) -> None:
+    """Add initializers, each name once: layers that share a weight share its packed tensors."""
+    graph.initializer.extend({tensor.name: tensor for tensor in tensors}.values())
+
+
+def sweep(graph: onnx.GraphProto) -> None:
+    """Drop the nodes that no output depends on and the initializers that no node reads."""
+    read = {entry.name for entry in graph.output}
+    live: list[onnx.NodeProto] = []
+    for node in reversed(graph.node):
+        if not read.isdisjoint(node.output):
+            live.append(node)
+            read.update(node.input, read_inside(node))
+    _set_nodes(graph, reversed(live))
+    kept = [tensor for tensor in graph.initializer if tensor.name in read]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+
+
+def _set_nodes(graph: onnx.GraphProto, nodes: Iterable[onnx.NodeProto]) -> None:
+    kept = list(nodes)
+    del graph.node[:]
+    graph.node.extend(kept)
