@@ -3,9 +3,9 @@
 from hardware_profiles.device import Device, local_device, resolve
 from hardware_profiles.latency_model import LatencyModel, Prediction
 from hardware_profiles.micro_graph import encoder_graph, random_inputs, unit_graph
-from hardware_profiles.profile import Anchor, LatencyProfile, OptionTrial, RuntimeRecord, UnitTiming
+from hardware_profiles.profile import Anchor, BreakEven, LatencyProfile, OptionTrial, RuntimeRecord, UnitTiming
 from hardware_profiles.profile_cache import cache_folder, cached_profile, profile_path
-from hardware_profiles.profile_request import SPARSITIES, Effort, ProfileRequest
+from hardware_profiles.profile_request import SKIPPED, SPARSITIES, Effort, ProfileRequest, Whole
 from hardware_profiles.profile_table import profile_table
 from hardware_profiles.profiler import Progress, run_profile
 from hardware_profiles.runtimes import OnnxRuntimeCpu, Runtime, Session, get, runtimes
@@ -14,8 +14,10 @@ from hardware_profiles.steadiness import profile_instability
 from hardware_profiles.unit import Unit
 
 __all__ = [
+    "SKIPPED",
     "SPARSITIES",
     "Anchor",
+    "BreakEven",
     "Device",
     "Effort",
     "EncoderShape",
@@ -32,6 +34,7 @@ __all__ = [
     "Session",
     "Unit",
     "UnitTiming",
+    "Whole",
     "cache_folder",
     "cached_profile",
     "encoder_graph",

@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 from benchmarks import Budget, measure_calls
 from hardware_profiles.micro_graph import encoder_graph, random_inputs, unit_graph
 from hardware_profiles.profile import Anchor, LatencyProfile, UnitTiming
-from hardware_profiles.profile_request import Effort, ProfileRequest
+from hardware_profiles.profile_request import Effort, ProfileRequest, Whole
 from hardware_profiles.runtimes import Runtime, Session
-from hardware_profiles.shape import EncoderShape
-from hardware_profiles.unit import Unit, weight_bytes
+from hardware_profiles.unit import Kind, Unit, weight_bytes
 
-__all__ = ["Bench", "Report", "Timing"]
+__all__ = ["Bench", "Report", "Timing", "timings"]
 
 Report = Callable[[str, float], None]
 
@@ -32,6 +31,7 @@ _BYTES_PER_CHAIN = 3e6  # small, so that units are timed with their weights in t
 _MOST_REPEAT = 8
 _BUILDING = 0.4  # share of the time that building and loading takes
 _MEMORY_SHARE = 0.25  # of the free memory, for the weights of the graphs that are timed together
+_KINDS: tuple[Kind, ...] = ("attention", "ffn")
 _COPIES_IN_MEMORY = 3  # of a weight while a model is loaded
 
 
@@ -71,7 +71,7 @@ class Bench:
         self.request = request
         self.precision = precision
         self.seed = seed
-        self._reference = self._encoder("reference", request.reference)
+        self._reference = self._encoder("reference", Whole(request.reference))
         self._glue = self._chain(request.unit("glue"), 1)
 
     def complete(self, profile: LatencyProfile, report: Report) -> LatencyProfile:
@@ -82,9 +82,9 @@ class Bench:
         """
         units = [(unit, self._repeat(unit)) for unit in self._missing_units(profile)]
         ladder = self._missing_ladder(profile)
-        shapes = self._missing_anchors(profile)
+        wholes = self._missing_anchors(profile)
         graphs = [self._chain(unit, copies) for unit, copies in (*units, *ladder)]
-        graphs += [self._encoder(name, shape) for name, shape in shapes.items()]
+        graphs += [self._encoder(name, whole) for name, whole in wholes.items()]
         times: dict[str, tuple[Timing, Timing, Timing]] = {}
         batches = list(_batches({graph.name: graph for graph in graphs}.values()))
         for number, batch in enumerate(batches):
@@ -98,14 +98,14 @@ class Bench:
         return (
             profile.with_entries(self._unit_timing(*chain, times) for chain in units)
             .with_ladder(self._unit_timing(*chain, times) for chain in ladder)
-            .with_anchor(*(self._anchor(name, shape, times) for name, shape in shapes.items()))
+            .with_anchor(*(self._anchor(name, whole, times) for name, whole in wholes.items()))
         )
 
     def options(self, alternatives: Mapping[str, Runtime]) -> dict[str, Timing]:
         """Time a whole encoder under each option set."""
-        name, shape = next(iter(self.request.anchors.items()))
+        name, whole = next(iter(self.request.anchors(self.precision).items()))
         with tempfile.TemporaryDirectory(prefix="trimfit-") as folder:
-            model = self._prepared(self._encoder(name, shape), Path(folder))
+            model = self._prepared(self._encoder(name, whole), Path(folder))
             threads = self.request.workload.threads
             sessions = {name: runtime.session(model, threads) for name, runtime in alternatives.items()}
         return self._measure(sessions, lambda label, share: None)
@@ -113,17 +113,17 @@ class Bench:
     # -- what is missing ------------------------------------------------------------------------------------
 
     def _missing_units(self, profile: LatencyProfile) -> list[Unit]:
-        units = (*self.request.units("attention"), *self.request.units("ffn"))
+        units = [unit for kind in _KINDS for unit in self.request.units(kind, self.precision)]
         return [unit for unit in units if not profile.find(unit, self.request.workload, self.precision)]
 
     def _missing_ladder(self, profile: LatencyProfile) -> list[tuple[Unit, int]]:
         known = {(e.unit, e.repeat) for e in profile.ladder if self._is_mine(e)}
         return [chain for chain in self.request.ladder(self.precision) if chain not in known]
 
-    def _missing_anchors(self, profile: LatencyProfile) -> dict[str, EncoderShape]:
-        known = {(a.shape, a.activation) for a in profile.anchors if a.source == "built" and self._is_mine(a)}
-        anchors = self.request.anchors.items()
-        return {name: shape for name, shape in anchors if (shape, self.request.activation) not in known}
+    def _missing_anchors(self, profile: LatencyProfile) -> dict[str, Whole]:
+        built = [a for a in profile.anchors if a.source == "built" and self._is_mine(a)]
+        known = [Whole(a.shape, a.pattern, a.sparsity) for a in built if a.activation == self.request.activation]
+        return {name: whole for name, whole in self.request.anchors(self.precision).items() if whole not in known}
 
     def _is_mine(self, item: UnitTiming | Anchor) -> bool:
         return item.workload == self.request.workload and item.precision == self.precision
@@ -142,11 +142,11 @@ class Bench:
             reference_seconds=reference.seconds,
         )
 
-    def _anchor(self, name: str, shape: EncoderShape, times: Mapping[str, tuple[Timing, Timing, Timing]]) -> Anchor:
+    def _anchor(self, name: str, whole: Whole, times: Mapping[str, tuple[Timing, Timing, Timing]]) -> Anchor:
         timing, _, reference = times[name]
         return Anchor(
             name=name,
-            shape=shape,
+            **vars(whole),
             workload=self.request.workload,
             precision=self.precision,
             **vars(timing),
@@ -170,19 +170,11 @@ class Bench:
     def _measure(self, sessions: Mapping[str, Session], report: Report) -> dict[str, Timing]:
         inputs = random_inputs(self.request.workload, self.seed)
         calls = {name: partial(session.run, None, inputs) for name, session in sessions.items()}
-        effort = self.request.budget
-        count = _PASSES[effort]
-        budget = Budget(
-            launches=1,
-            rounds=_ROUNDS[effort] // count,
-            max_seconds=_SECONDS_PER_GRAPH[effort] * len(calls) / count,
-        )
-        passes = []
-        for number in range(count):
-            share = _BUILDING + (1 - _BUILDING) * number / count
-            report(f"{self.precision}: timing {len(calls)} graphs in turns", share)
-            passes.append(measure_calls(calls, budget=budget, seed=self.seed + number))
-        return {name: Timing.of(np.concatenate([samples[name] for samples in passes])) for name in calls}
+
+        def part(share: float) -> None:
+            report(f"{self.precision}: timing {len(calls)} graphs in turns", _BUILDING + (1 - _BUILDING) * share)
+
+        return timings(calls, self.request.budget, self.seed, part)
 
     def _prepared(self, graph: _Graph, folder: Path) -> Path:
         return self.runtime.prepare(graph.build(folder / "fp32.onnx"), self.precision, folder / "prepared.onnx")
@@ -196,11 +188,18 @@ class Bench:
         size = weight_bytes(copies * unit.weights, self.precision)
         return _Graph(_chain_name(unit, copies), build, size)
 
-    def _encoder(self, name: str, shape: EncoderShape) -> _Graph:
-        request = self.request
+    def _encoder(self, name: str, whole: Whole) -> _Graph:
+        request, shape = self.request, whole.shape
         seed = zlib.crc32(shape.model_dump_json().encode()) + self.seed
-        length, activation = request.workload.seq_len, request.activation
-        build = partial(encoder_graph, shape, activation=activation, seq_len=length, seed=seed)
+        build = partial(
+            encoder_graph,
+            shape,
+            activation=request.activation,
+            pattern=whole.pattern,
+            sparsity=whole.sparsity,
+            seq_len=request.workload.seq_len,
+            seed=seed,
+        )
         blocks = [(request.unit("attention", x.heads), request.unit("ffn", x.ffn)) for x in shape.layers]
         weights = sum(unit.weights for pair in blocks for unit in pair)
         return _Graph(name, build, weight_bytes(weights, self.precision))
@@ -209,6 +208,26 @@ class Bench:
         """More copies of small units, whose time would drown in the glue's."""
         bytes_each = max(1.0, weight_bytes(unit.weights, self.precision))
         return int(np.clip(round(_BYTES_PER_CHAIN / bytes_each), 1, _MOST_REPEAT))
+
+
+def timings(
+    calls: Mapping[str, Callable[[], object]],
+    effort: Effort,
+    seed: int,
+    advance: Callable[[float], None] = lambda share: None,
+) -> dict[str, Timing]:
+    """Time calls in turns, in a few passes so that progress can be told."""
+    count = _PASSES[effort]
+    budget = Budget(
+        launches=1,
+        rounds=_ROUNDS[effort] // count,
+        max_seconds=_SECONDS_PER_GRAPH[effort] * len(calls) / count,
+    )
+    passes = []
+    for number in range(count):
+        advance(number / count)
+        passes.append(measure_calls(calls, budget=budget, seed=seed + number))
+    return {name: Timing.of(np.concatenate([samples[name] for samples in passes])) for name in calls}
 
 
 def _chain_name(unit: Unit, copies: int) -> str:

@@ -14,10 +14,12 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.errors import TrimfitError
+from hardware_profiles.unit import Pattern
 
-__all__ = ["ACTIVATIONS", "VOCABULARY", "EncoderGraph"]
+__all__ = ["ACTIVATIONS", "VOCABULARY", "EncoderGraph", "kept"]
 
 ACTIVATIONS = ("gelu", "relu")
+_BLOCK = 4  # consecutive inputs of one output that are zero together
 
 _OPSET = 18
 _IR_VERSION = 8
@@ -31,12 +33,20 @@ _NOISE_SIZE = 1 << 22
 BATCH, SEQUENCE = "batch_size", "sequence_length"
 
 
+def kept(inputs: int, outputs: int, pattern: Pattern, sparsity: float, random: np.random.Generator) -> np.ndarray:
+    """Which weights [inputs, outputs] of a layer are not zero: single ones, or blocks of 4 consecutive inputs."""
+    rows = -(-inputs // _BLOCK) if pattern == "block" else inputs
+    mask = random.random((rows, outputs), dtype=np.float32) >= sparsity
+    return np.repeat(mask, _BLOCK, axis=0)[:inputs] if pattern == "block" else mask
+
+
 class EncoderGraph:
     """Grows an encoder block by block and saves it.
 
     Inputs are `input_ids`, `attention_mask` and `token_type_ids` (int64 [batch, sequence]); the output is
     `logits` (float32 [batch, 2]). Weights are random from `seed` and differ from block to block, so that
-    caches behave as in a trained model; a share `sparsity` of those in the blocks' linear layers is zero.
+    caches behave as in a trained model; a share `sparsity` of those in the blocks' linear layers is zero: single
+    ones, or with the pattern "block" 4 consecutive inputs of one output.
     """
 
     def __init__(
@@ -45,6 +55,7 @@ class EncoderGraph:
         *,
         head_size: int = 64,
         activation: str = "gelu",
+        pattern: Pattern = "unstructured",
         sparsity: float = 0.0,
         max_positions: int = _MAX_POSITIONS,
         seed: int = 0,
@@ -54,6 +65,7 @@ class EncoderGraph:
         self.hidden_size = hidden_size
         self.head_size = head_size
         self.activation = activation
+        self.pattern = pattern
         self.sparsity = sparsity
         self.max_positions = max_positions
         self._random = np.random.default_rng(seed)
@@ -251,9 +263,10 @@ class EncoderGraph:
         return name
 
     def _weight(self, name: str, rows: int, columns: int) -> str:
+        """Weights [inputs, outputs], as MatMul takes them."""
         values = self._draw((rows, columns))
         if self.sparsity:
-            values *= self._random.random((rows, columns), dtype=np.float32) >= self.sparsity
+            values[~kept(rows, columns, self.pattern, self.sparsity, self._random)] = 0
         return self._constant(name, values)
 
     def _draw(self, shape: tuple[int, ...]) -> np.ndarray:

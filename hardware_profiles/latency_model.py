@@ -75,7 +75,7 @@ class LatencyModel:
         Raises TrimfitError, naming what was measured, for anything outside the profile.
         """
         table = self._table(workload, precision, shape.hidden_size, shape.head_size)
-        total = table.total(shape, sparsity if pattern == "unstructured" else 0.0)
+        total = table.total(shape, pattern, sparsity)
         e, deviation = self._corrections[table.case].relative(total)
         low, high = (max(0.0, 1 + e + z * deviation) for z in (-_NORMAL_95, _NORMAL_95))
         return Prediction(1e3 * total * (1 + e), 1e3 * total * low, 1e3 * total * high)
@@ -120,13 +120,27 @@ class LatencyModel:
         return tuple(int(width) for width in self._table(workload, precision, hidden_size).curves[kind][0])
 
     def zeros_speedup(
-        self, workload: Workload, precision: str, sparsity: float, *, hidden_size: int | None = None
+        self,
+        workload: Workload,
+        precision: str,
+        sparsity: float,
+        pattern: Pattern = "unstructured",
+        *,
+        hidden_size: int | None = None,
     ) -> float:
-        """Dense time over time with unstructured zeros, attention and FFN together, as measured."""
+        """Dense time over time with zeros, attention and FFN together, as measured."""
         table = self._table(workload, precision, hidden_size)
         dense = {kind: table.cached(kind, int(widths[-1])) for kind, (widths, _) in table.curves.items()}
-        sparse = sum(seconds * table.zeros_ratio(kind, sparsity) for kind, seconds in dense.items())
+        sparse = sum(seconds * table.zeros_ratio(kind, pattern, sparsity) for kind, seconds in dense.items())
         return sum(dense.values()) / sparse
+
+    def sparsities(
+        self, workload: Workload, precision: str, pattern: Pattern, *, hidden_size: int | None = None
+    ) -> tuple[float, ...]:
+        """Shares of zeros that were measured in both kinds of blocks, ascending."""
+        zeros = self._table(workload, precision, hidden_size).zeros
+        known = [{sparsity for sparsity, _ in zeros.get((kind, pattern), ())} for kind in ("attention", "ffn")]
+        return tuple(sorted(set.intersection(*known)))
 
     def cache_facts(
         self, workload: Workload, precision: str = "fp32", *, hidden_size: int | None = None
@@ -157,9 +171,9 @@ class LatencyModel:
 
 def _observations(table: LatencyTable, anchors: Iterable[Anchor], clock: Clock) -> Observations:
     """The whole models of this table's case whose widths were all measured."""
-    mine = [a for a in anchors if Case.of(a) == table.case and table.covers(a.shape, a.sparsity)]
+    mine = [a for a in anchors if Case.of(a) == table.case and table.covers(a.shape, a.pattern, a.sparsity)]
     return Observations(
-        total=np.array([table.total(anchor.shape, anchor.sparsity) for anchor in mine]),
+        total=np.array([table.total(anchor.shape, anchor.pattern, anchor.sparsity) for anchor in mine]),
         measured=np.array([anchor.seconds * clock.factor(anchor) for anchor in mine]),
         exported=np.array([float(anchor.source == "model") for anchor in mine]),
     )

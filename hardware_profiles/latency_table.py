@@ -15,11 +15,15 @@ from hardware_profiles.clock import Clock
 from hardware_profiles.isotonic import isotonic
 from hardware_profiles.profile import Anchor, LatencyProfile, UnitTiming
 from hardware_profiles.shape import HasShape
-from hardware_profiles.unit import Kind, block_weights, weight_bytes
+from hardware_profiles.unit import Kind, Pattern, block_weights, packed_share, weight_bytes, zeros_in_words
 
 __all__ = ["Case", "LatencyTable", "tables_of"]
 
 _WHAT = {"attention": "heads", "ffn": "neurons", "glue": "copies"}
+_SKIPPED_BELOW = 0.95  # of the dense time: then the zeros are skipped, and not stored either
+
+
+_BLOCKS: tuple[Kind, ...] = ("attention", "ffn")
 
 
 @dataclass(frozen=True)
@@ -46,14 +50,14 @@ class Case:
 class LatencyTable:
     """Seconds of the glue and of blocks by width with their weights in cache; `cache` adds what memory costs.
 
-    `curves`: by kind (widths [n] ascending, seconds [n] non-decreasing). `zeros`: by kind (sparsity, time
-    over dense time), ascending.
+    `curves`: by kind (widths [n] ascending, seconds [n] non-decreasing). `zeros`: by kind and pattern
+    (sparsity, time over dense time), ascending.
     """
 
     case: Case
     glue: float
     curves: dict[Kind, tuple[NDArray[np.int64], NDArray[np.float64]]]
-    zeros: dict[Kind, tuple[tuple[float, float], ...]]
+    zeros: dict[tuple[Kind, Pattern], tuple[tuple[float, float], ...]]
     cache: CacheModel
 
     @classmethod
@@ -62,11 +66,12 @@ class LatencyTable:
         entries = [entry for entry in profile.entries if Case.of(entry) == case]
         chains = [entry for entry in profile.ladder if Case.of(entry) == case]
         cache = _cache(chains, clock)
+        patterns = sorted({entry.unit.pattern for entry in entries if entry.unit.sparsity})
         return cls(
             case=case,
             glue=float(np.median([entry.glue_seconds * clock.factor(entry) for entry in entries])),
-            curves={kind: _curve(case, kind, entries, clock, cache) for kind in ("attention", "ffn")},
-            zeros={kind: _zeros(kind, entries, clock) for kind in ("attention", "ffn")},
+            curves={kind: _curve(case, kind, entries, clock, cache) for kind in _BLOCKS},
+            zeros={(kind, p): _zeros(kind, p, entries, clock, cache) for kind in _BLOCKS for p in patterns},
             cache=cache,
         )
 
@@ -90,13 +95,15 @@ class LatencyTable:
         weights = block_weights(kind, width, self.case.hidden_size, self.case.head_size)
         return weight_bytes(weights, self.case.precision)
 
-    def total(self, shape: HasShape, sparsity: float = 0.0) -> float:
+    def total(self, shape: HasShape, pattern: Pattern = "unstructured", sparsity: float = 0.0) -> float:
         """Seconds of a whole model, before the correction learned from whole models."""
         blocks: list[tuple[Kind, int]] = []
         for layer in shape.layers:
             blocks += [("attention", layer.heads), ("ffn", layer.ffn)]
-        parts = sum(self.cached(kind, width) * self.zeros_ratio(kind, sparsity) for kind, width in blocks)
-        total_bytes = sum(self.bytes_of(kind, width) for kind, width in blocks)
+        ratio = {kind: self.zeros_ratio(kind, pattern, sparsity) for kind in _BLOCKS}
+        parts = sum(self.cached(kind, width) * ratio[kind] for kind, width in blocks)
+        stored = {kind: _stored_share(ratio[kind], sparsity) for kind in _BLOCKS}
+        total_bytes = sum(self.bytes_of(kind, width) * stored[kind] for kind, width in blocks)
         return self.glue + parts + self.cache.extra_seconds(total_bytes)
 
     def typical(self, streamed: float) -> float:
@@ -107,24 +114,24 @@ class LatencyTable:
         in_memory = self.cache.seconds_per_byte * total_bytes
         return streamed - in_memory + self.cache.extra_seconds(total_bytes)
 
-    def zeros_ratio(self, kind: Kind, sparsity: float) -> float:
+    def zeros_ratio(self, kind: Kind, pattern: Pattern, sparsity: float) -> float:
         """Time over dense time, linear between measured sparsities. Raises TrimfitError outside."""
         if not sparsity:
             return 1.0
-        points = self.zeros[kind]
+        points = self.zeros.get((kind, pattern), ())
         if not points or sparsity > points[-1][0] + 1e-9:
             known = ", ".join(f"{known:.0%}" for known, _ in points) or "none"
             raise TrimfitError(
-                f"got {sparsity:.0%} zeros in {kind}, expected at most a measured sparsity ({known}) for"
-                f" {self.case}: profile it"
+                f"got {zeros_in_words(pattern, sparsity)} in {kind}, expected at most a measured sparsity ({known})"
+                f" for {self.case}: profile it"
             )
         s, ratio = zip((0.0, 1.0), *points, strict=True)
         return float(np.interp(sparsity, s, ratio))
 
-    def covers(self, shape: HasShape, sparsity: float) -> bool:
+    def covers(self, shape: HasShape, pattern: Pattern, sparsity: float) -> bool:
         """Whether all of a model's widths and its sparsity were measured."""
         try:
-            self.total(shape, sparsity)
+            self.total(shape, pattern, sparsity)
         except TrimfitError:
             return False
         return True
@@ -157,13 +164,31 @@ def _curve(
     return np.array([entry.unit.width for entry in dense]), isotonic(np.maximum(seconds, 0.0))
 
 
-def _zeros(kind: Kind, entries: Iterable[UnitTiming], clock: Clock) -> tuple[tuple[float, float], ...]:
-    mine = [entry for entry in entries if entry.unit.kind == kind]
+def _zeros(
+    kind: Kind, pattern: Pattern, entries: Iterable[UnitTiming], clock: Clock, cache: CacheModel
+) -> tuple[tuple[float, float], ...]:
+    mine = [entry for entry in entries if entry.unit.kind == kind and entry.unit.pattern in ("dense", pattern)]
     seconds = {(e.unit.width, e.unit.sparsity): e.unit_seconds * clock.factor(e) for e in mine}
-    return tuple(
-        sorted(
-            (sparsity, value / seconds[width, 0.0])
-            for (width, sparsity), value in seconds.items()
-            if sparsity and seconds.get((width, 0.0))
-        )
+    repeats = {e.unit.width: (e.repeat, e.total_bytes) for e in mine}
+    found = []
+    for (width, sparsity), value in seconds.items():
+        dense = seconds.get((width, 0.0))
+        if sparsity and dense:
+            found.append((sparsity, _cached_ratio(value, dense, sparsity, *repeats[width], cache)))
+    return tuple(sorted(found))
+
+
+def _cached_ratio(
+    seconds: float, dense: float, sparsity: float, repeat: int, dense_bytes: float, cache: CacheModel
+) -> float:
+    """Time over dense time of one copy, without what either reads from memory."""
+    stored = dense_bytes * _stored_share(seconds / dense, sparsity)
+    in_cache, dense_in_cache = (
+        max(0.0, whole - cache.extra_seconds(size) / repeat)
+        for whole, size in ((seconds, stored), (dense, dense_bytes))
     )
+    return in_cache / dense_in_cache if in_cache and dense_in_cache else seconds / dense
+
+
+def _stored_share(ratio: float, sparsity: float) -> float:
+    return packed_share(sparsity) if ratio < _SKIPPED_BELOW else 1.0

@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.workload import Workload
 from hardware_profiles.graph import VOCABULARY, EncoderGraph
 from hardware_profiles.shape import HasShape
-from hardware_profiles.unit import Unit
+from hardware_profiles.unit import Pattern, Unit
 
 __all__ = ["encoder_graph", "random_inputs", "unit_graph"]
 
@@ -26,6 +26,7 @@ def unit_graph(unit: Unit, repeat: int, path: Path, *, seq_len: int = _POSITIONS
         unit.hidden_size,
         head_size=unit.head_size,
         activation=unit.activation,
+        pattern=unit.pattern,
         sparsity=unit.sparsity,
         max_positions=max(_POSITIONS, seq_len),
         seed=seed,
@@ -43,6 +44,7 @@ def encoder_graph(
     path: Path,
     *,
     activation: str = "gelu",
+    pattern: Pattern = "unstructured",
     sparsity: float = 0.0,
     seq_len: int = _POSITIONS,
     seed: int = 0,
@@ -52,6 +54,7 @@ def encoder_graph(
         shape.hidden_size,
         head_size=shape.head_size,
         activation=activation,
+        pattern=pattern,
         sparsity=sparsity,
         max_positions=max(_POSITIONS, seq_len),
         seed=seed,

@@ -19,7 +19,7 @@ from hardware_profiles.runtimes import Runtime
 from hardware_profiles.shape import EncoderShape, HasShape
 from hardware_profiles.unit import Pattern, Unit, weight_bytes
 
-__all__ = ["FORMAT", "Anchor", "LatencyProfile", "OptionTrial", "RuntimeRecord", "UnitTiming"]
+__all__ = ["FORMAT", "Anchor", "BreakEven", "LatencyProfile", "OptionTrial", "RuntimeRecord", "UnitTiming"]
 
 FORMAT = 1
 
@@ -105,6 +105,19 @@ class OptionTrial(_Record):
     seconds: float = Field(gt=0)
 
 
+class BreakEven(_Record):
+    """The share of zeros from which a linear layer of this shape is faster with a sparse operator than dense.
+
+    Above 1 it never is.
+    """
+
+    out_features: int = Field(gt=0)
+    in_features: int = Field(gt=0)
+    workload: Workload
+    precision: str
+    sparsity: float = Field(ge=0)
+
+
 class LatencyProfile(_Record):
     """Units and whole models measured on one device with one runtime. A value: adding gives a new one."""
 
@@ -116,11 +129,22 @@ class LatencyProfile(_Record):
     """One unit in ever longer chains: what it costs when the weights no longer fit into the caches."""
     anchors: tuple[Anchor, ...] = ()
     trials: tuple[OptionTrial, ...] = ()
+    break_even: tuple[BreakEven, ...] = ()
 
     @property
     def runtime(self) -> Runtime:
         """The runtime with the options that were measured: the one to deploy with."""
         return runtimes.get(self.runtime_record.name).with_options(self.runtime_record.options)
+
+    def runtime_at(self, workload: Workload) -> Runtime:
+        """The runtime that makes a layer sparse only where that was measured to pay at this workload."""
+        known: dict[str, dict[str, float]] = {}
+        for item in self.break_even:
+            if item.workload == workload:
+                known.setdefault(item.precision, {})[f"{item.out_features}x{item.in_features}"] = item.sparsity
+        return (
+            self.runtime.with_options({**self.runtime_record.options, "break_even": known}) if known else self.runtime
+        )
 
     def find(self, unit: Unit, workload: Workload, precision: str) -> UnitTiming | None:
         """The timing of a unit, None if it was not measured."""
@@ -142,10 +166,30 @@ class LatencyProfile(_Record):
 
         return self.model_copy(
             update={
+                "runtime_record": RuntimeRecord.of(self.runtime_at(workload)),
                 "entries": tuple(e for e in self.entries if is_asked(e.unit, e.workload)),
                 "ladder": tuple(e for e in self.ladder if is_asked(e.unit, e.workload)),
                 "anchors": tuple(a for a in self.anchors if is_near(a)),
+                "break_even": tuple(item for item in self.break_even if item.workload == workload),
             }
+        )
+
+    def over(self, stock: LatencyProfile) -> LatencyProfile:
+        """This profile with the dense measurements of another runtime that runs the same graph where nothing is zero.
+
+        Where both have a measurement this one's stays. Raises TrimfitError when they are of different devices.
+        """
+        if difference := self.device.difference(stock.device):
+            raise TrimfitError(f"got profiles with {difference}, expected one device: keep them apart")
+        dense = stock.model_copy(
+            update={
+                "entries": tuple(e for e in stock.entries if not e.unit.sparsity),
+                "anchors": tuple(a for a in stock.anchors if not a.sparsity),
+            }
+        )
+        whole = dense.with_entries(self.entries).with_ladder(self.ladder).with_anchor(*self.anchors)
+        return whole.model_copy(
+            update={"runtime_record": self.runtime_record, "trials": self.trials, "break_even": self.break_even}
         )
 
     def with_entries(self, entries: Iterable[UnitTiming]) -> LatencyProfile:
@@ -163,6 +207,11 @@ class LatencyProfile(_Record):
         table = {_anchor_key(anchor): anchor for anchor in (*self.anchors, *anchors)}
         return self.model_copy(update={"anchors": tuple(table.values())})
 
+    def with_break_even(self, items: Iterable[BreakEven]) -> LatencyProfile:
+        """Add break-even points; one of the same layer, workload and precision is replaced."""
+        table = {_break_even_key(item): item for item in (*self.break_even, *items)}
+        return self.model_copy(update={"break_even": tuple(table.values())})
+
     def with_options(self, runtime: Runtime, trials: Iterable[OptionTrial]) -> LatencyProfile:
         """Set the runtime's options and the trials that chose them."""
         record = RuntimeRecord.of(runtime)
@@ -176,7 +225,8 @@ class LatencyProfile(_Record):
         difference = self.device.difference(other.device) or _difference(self.runtime_record, other.runtime_record)
         if difference:
             raise TrimfitError(f"got profiles with {difference}, expected one device and runtime: keep them apart")
-        return self.with_entries(other.entries).with_ladder(other.ladder).with_anchor(*other.anchors)
+        grown = self.with_entries(other.entries).with_ladder(other.ladder).with_anchor(*other.anchors)
+        return grown.with_break_even(other.break_even)
 
     def check(self, device: Device, runtime: Runtime) -> None:
         """Raise TrimfitError naming what differs unless the profile was made on this device and version."""
@@ -223,6 +273,10 @@ class LatencyProfile(_Record):
 
 def _entry_key(entry: UnitTiming) -> tuple[Unit, Workload, str]:
     return entry.unit, entry.workload, entry.precision
+
+
+def _break_even_key(item: BreakEven) -> tuple[object, ...]:
+    return item.out_features, item.in_features, item.workload, item.precision
 
 
 def _anchor_key(anchor: Anchor) -> tuple[object, ...]:

@@ -7,21 +7,37 @@ from typing import Literal
 
 from benchmarks.workload import Workload
 from hardware_profiles.shape import EncoderShape
-from hardware_profiles.unit import Kind, Unit, weight_bytes
+from hardware_profiles.unit import Kind, Pattern, Unit, weight_bytes, zeros_in_words
 from hardware_profiles.widths import anchor_shapes, ffn_widths, head_widths, ladder
 
-__all__ = ["SPARSITIES", "Effort", "ProfileRequest"]
+__all__ = ["SKIPPED", "SPARSITIES", "Effort", "ProfileRequest", "Whole"]
 
 Effort = Literal["fast", "default", "thorough"]
 
 SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95)
+SKIPPED: dict[str, Pattern] = {"fp32": "unstructured", "int8": "block"}
+"""The zeros that sparse operators skip at a precision."""
+_WHOLE_SPARSITIES = ((1.0, 0.8), (1.0, 0.95), (0.5, 0.9))  # (share of the depth, share of zeros)
 _RUNG_BYTES = 0.6e6  # of the unit that chains of a ladder repeat
 _REFERENCE_BYTES = 1e6  # of weights in each of the reference's two blocks
 
 
 @dataclass(frozen=True)
+class Whole:
+    """A whole model to be timed."""
+
+    shape: EncoderShape
+    pattern: Pattern = "dense"
+    sparsity: float = 0.0
+
+
+@dataclass(frozen=True)
 class ProfileRequest:
-    """What is to be known: one hidden size at one workload, for models up to these widths and this depth."""
+    """What is to be known: one hidden size at one workload, for models up to these widths and this depth.
+
+    `sparse` asks a runtime that skips zeros only what the stock runtime's profile cannot tell: blocks and models
+    with the zeros it skips, the dense block they are compared with, and the sparsity at which layers break even.
+    """
 
     hidden_size: int
     head_size: int
@@ -33,8 +49,13 @@ class ProfileRequest:
     sparsities: tuple[float, ...] = SPARSITIES
     activation: str = "gelu"
     budget: Effort = "default"
+    sparse: bool = False
 
-    def unit(self, kind: Kind, width: int = 0, sparsity: float = 0.0) -> Unit:
+    def pattern(self, precision: str) -> Pattern:
+        """Which zeros are measured at a precision."""
+        return SKIPPED.get(precision, "unstructured") if self.sparse else "unstructured"
+
+    def unit(self, kind: Kind, width: int = 0, sparsity: float = 0.0, pattern: Pattern = "unstructured") -> Unit:
         """A unit of this request's sizes."""
         return Unit(
             kind=kind,
@@ -42,24 +63,44 @@ class ProfileRequest:
             head_size=self.head_size,
             width=width,
             activation=self.activation,
-            pattern="unstructured" if sparsity else "dense",
+            pattern=pattern if sparsity else "dense",
             sparsity=sparsity,
         )
 
-    def units(self, kind: Kind) -> tuple[Unit, ...]:
+    def units(self, kind: Kind, precision: str = "fp32") -> tuple[Unit, ...]:
         """Units to be timed in turns: every width, and the widest with zeros."""
         widths = head_widths(self.max_heads) if kind == "attention" else ffn_widths(self.max_ffn)
-        dense = (self.unit(kind, width) for width in widths)
-        return (*dense, *(self.unit(kind, widths[-1], sparsity) for sparsity in self.sparsities))
+        dense = (self.unit(kind, width) for width in (widths[-1:] if self.sparse else widths))
+        pattern = self.pattern(precision)
+        return (*dense, *(self.unit(kind, widths[-1], sparsity, pattern) for sparsity in self.sparsities))
 
-    @property
-    def anchors(self) -> dict[str, EncoderShape]:
-        """Whole models to be timed."""
+    def anchors(self, precision: str = "fp32") -> dict[str, Whole]:
+        """Whole models to be timed, by name."""
+        if self.sparse:
+            return self._with_zeros(self.pattern(precision))
         heads, ffn = head_widths(self.max_heads), ffn_widths(self.max_ffn)
-        return anchor_shapes(self.hidden_size, self.head_size, heads, ffn, self.depth)
+        shapes = anchor_shapes(self.hidden_size, self.head_size, heads, ffn, self.depth)
+        return {name: Whole(shape) for name, shape in shapes.items()}
+
+    def linears(self) -> tuple[tuple[int, int], ...]:
+        """(out_features, in_features) of the linear layers of a full block, each once."""
+        hidden, width = self.hidden_size, self.max_heads * self.head_size
+        shapes = ((width, hidden), (hidden, width), (self.max_ffn, hidden), (hidden, self.max_ffn))
+        return tuple(dict.fromkeys(shapes))
+
+    def _with_zeros(self, pattern: Pattern) -> dict[str, Whole]:
+        found = {}
+        for share, sparsity in _WHOLE_SPARSITIES:
+            if sparsity <= max(self.sparsities, default=0.0):
+                depth = max(1, round(share * self.depth))
+                shape = EncoderShape.uniform(self.hidden_size, self.head_size, depth, self.max_heads, self.max_ffn)
+                found[f"{depth} layers, {zeros_in_words(pattern, sparsity)}"] = Whole(shape, pattern, sparsity)
+        return found
 
     def ladder(self, precision: str) -> tuple[tuple[Unit, int], ...]:
         """(FFN unit, copies) of chains that hold ever more weights."""
+        if self.sparse:
+            return ()
 
         def bytes_of(width: int) -> float:
             return weight_bytes(self.unit("ffn", width).weights, precision)

@@ -91,11 +91,15 @@ def _zeros_table(
     hidden_size: int,
     precisions: tuple[str, ...],
 ) -> Table:
-    sparsities = sorted({e.unit.sparsity for e in profile.entries if e.unit.sparsity and e.workload == workload})
-    table = Table("unstructured zeros", *precisions, title="speed-up that zeros bring, measured")
-    for sparsity in sparsities:
+    sparse = [e for e in profile.entries if e.unit.sparsity and e.workload == workload]
+    cases = sorted({(precisions.index(e.precision), e.unit.pattern) for e in sparse})
+    columns = [(precisions[index], pattern) for index, pattern in cases]
+    names = (f"{precision}, {pattern}" for precision, pattern in columns)
+    table = Table("zeros", *names, title="speed-up that zeros bring, measured")
+    for sparsity in sorted({e.unit.sparsity for e in sparse}):
         gains = (
-            model.zeros_speedup(workload, precision, sparsity, hidden_size=hidden_size) for precision in precisions
+            model.zeros_speedup(workload, precision, sparsity, pattern, hidden_size=hidden_size)
+            for precision, pattern in columns
         )
         table.add_row(f"{sparsity:.0%}", *(f"{gain:.2f}x" for gain in gains))
     return table

@@ -9,6 +9,7 @@ import numpy as np
 
 from benchmarks.errors import TrimfitError
 from hardware_profiles.bench import Bench
+from hardware_profiles.break_even import measure_break_even
 from hardware_profiles.device import Device
 from hardware_profiles.profile import LatencyProfile, OptionTrial
 from hardware_profiles.profile_cache import cache_folder, cached_profile, empty_profile, profile_path
@@ -20,6 +21,7 @@ __all__ = ["ProfileRequest", "Progress", "run_profile"]
 Progress = Callable[[str, float], None]
 
 _CHOOSING = 0.05  # share of the time that choosing options takes
+_BREAKING_EVEN = 0.1  # share of a precision's time that finding the break-even points takes
 _MUST_WIN_BY = 0.01  # an option set replaces the stock one only if it is faster by more than this
 
 
@@ -36,8 +38,9 @@ def run_profile(
     """Measure what the cached profile of this device and runtime lacks for a request, and return all of it.
 
     A stock `runtime` gets the options that are fastest on the device (`profile.runtime`); one with options of
-    its own keeps them. `cache` is a folder (None: `cache_folder()`); the profile is saved there after every
-    precision, so that an interrupted run goes on. `progress` is called with a label and the share done.
+    its own keeps them. A runtime that skips zeros (`request.sparse`) is first asked from which sparsity on each
+    layer gains by it (`profile.break_even`). `cache` is a folder (None: `cache_folder()`); the profile is saved
+    there after every precision, so that an interrupted run goes on. `progress` is called with a label and the share done.
     `fresh` measures again what is known.
     Raises TrimfitError for a precision that the runtime lacks.
     """
@@ -71,9 +74,32 @@ def _stages(
         def report(label: str, share: float, done: int = index) -> None:
             progress(label, _CHOOSING + (1 - _CHOOSING) * (done + share) / len(request.precisions))
 
-        profile = Bench(profile.runtime, request, precision, seed).complete(profile, report)
+        if request.sparse:
+            report(f"{precision}: where sparse layers break even", 0.0)
+            profile = _with_break_even(profile, request, precision, seed)
+            yield profile
+        runtime_here = profile.runtime_at(request.workload)
+        profile = Bench(runtime_here, request, precision, seed).complete(profile, _after(report, request.sparse))
         yield profile
     progress("profile complete", 1.0)
+
+
+def _after(report: Progress, breaking_even: bool) -> Progress:
+    """The same report for what comes after the break-even points."""
+    done = _BREAKING_EVEN if breaking_even else 0.0
+    return lambda label, share: report(label, done + (1 - done) * share)
+
+
+def _with_break_even(profile: LatencyProfile, request: ProfileRequest, precision: str, seed: int) -> LatencyProfile:
+    known = {
+        (item.out_features, item.in_features)
+        for item in profile.break_even
+        if (item.workload, item.precision) == (request.workload, precision)
+    }
+    missing = [shape for shape in request.linears() if shape not in known]
+    if not missing:
+        return profile
+    return profile.with_break_even(measure_break_even(profile.runtime, request, missing, precision, seed))
 
 
 def _with_best_options(profile: LatencyProfile, runtime: Runtime, request: ProfileRequest, seed: int) -> LatencyProfile:

@@ -6,10 +6,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["Kind", "Pattern", "Unit", "block_weights", "weight_bytes"]
+__all__ = ["Kind", "Pattern", "Unit", "block_weights", "packed_share", "weight_bytes", "zeros_in_words"]
 
 Kind = Literal["glue", "attention", "ffn"]
-Pattern = Literal["dense", "unstructured"]
+Pattern = Literal["dense", "unstructured", "block"]
+"""Which weights may be zero: none, any, or 4 consecutive inputs of one output together."""
 _BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1}
 
 
@@ -23,6 +24,19 @@ def block_weights(kind: Kind, width: int, hidden_size: int, head_size: int) -> i
 def weight_bytes(weights: float, precision: str) -> float:
     """Bytes of so many weights at a precision; an unknown one counts as fp32."""
     return weights * _BYTES.get(precision, 4)
+
+
+def packed_share(sparsity: float) -> float:
+    """Bytes of packed weights over those of the dense ones.
+
+    With each float, or each block of four int8, goes a 16-bit column: 6 bytes for every 4 that are not zero.
+    """
+    return min(1.0, 1.5 * (1 - sparsity))
+
+
+def zeros_in_words(pattern: Pattern, sparsity: float) -> str:
+    """E.g. "90% zeros", "80% zero blocks"."""
+    return f"{sparsity:.0%} {'zero blocks' if pattern == 'block' else 'zeros'}"
 
 
 class Unit(BaseModel):
@@ -55,4 +69,4 @@ class Unit(BaseModel):
             "attention": f"attention of {self.width} heads",
             "ffn": f"FFN of {self.width}",
         }
-        return size[self.kind] + (f", {self.sparsity:.0%} zeros" if self.sparsity else "")
+        return size[self.kind] + (f", {zeros_in_words(self.pattern, self.sparsity)}" if self.sparsity else "")

@@ -119,6 +119,16 @@ def test_the_asked_share_of_weights_is_zero(tmp_path):
     assert np.mean(w["pooler.weight"] == 0) == 0
 
 
+def test_the_asked_share_of_blocks_of_4_inputs_is_zero(tmp_path):
+    unit = Unit(kind="ffn", hidden_size=64, head_size=HEAD, width=256, pattern="block", sparsity=0.75)
+    w = weights_of(unit_graph(unit, 1, tmp_path / "m.onnx"))
+    up = w["block.0/ffn/up.weight"]  # [inputs, outputs]
+    zeros = (up.reshape(16, 4, 256) == 0).sum(axis=1)
+    assert set(np.unique(zeros)) == {0, 4}
+    assert np.mean(zeros == 4) == pytest.approx(0.75, abs=0.02)
+    assert str(unit) == "FFN of 256, 75% zero blocks"
+
+
 def test_a_unit_graph_computes_the_mask_even_without_attention(tmp_path):
     unit = Unit(kind="glue", hidden_size=HIDDEN, head_size=HEAD)
     path = unit_graph(unit, 1, tmp_path / "m.onnx")

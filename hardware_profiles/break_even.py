@@ -1,0 +1,85 @@
+"""Break-even: from which share of zeros on a linear layer is faster sparse than dense on this device."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from hardware_profiles.bench import timings
+from hardware_profiles.linear_graph import linear_graph
+from hardware_profiles.profile import BreakEven
+from hardware_profiles.profile_request import ProfileRequest
+from hardware_profiles.runtimes import Runtime
+
+__all__ = ["NEVER", "crossing", "measure_break_even"]
+
+_SPARSITIES = (0.5, 0.7, 0.9)  # where the sparse operator is timed; its time grows with what is left
+_MUST_WIN_BY = 0.02  # a layer becomes sparse only where it is faster by more than this
+_LEAST = 0.3  # what is measured says nothing about layers with fewer zeros
+_ALWAYS = 0.0
+NEVER = 2.0
+"""More than all weights: dense whatever the zeros."""
+
+Call = Callable[[], object]
+
+
+def measure_break_even(
+    runtime: Runtime,
+    request: ProfileRequest,
+    shapes: Sequence[tuple[int, int]],
+    precision: str,
+    seed: int = 0,
+) -> list[BreakEven]:
+    """Time each layer (out_features, in_features) alone: dense, and sparse at a few sparsities, all in turns."""
+    calls: dict[str, Call] = {}
+    for shape in shapes:
+        calls[f"{shape}"] = _call(runtime, request, shape, precision, 0.0, seed)
+        for sparsity in _SPARSITIES:
+            calls[f"{shape} {sparsity}"] = _call(runtime, request, shape, precision, sparsity, seed)
+    seconds = {name: timing.seconds for name, timing in timings(calls, request.budget, seed).items()}
+    return [
+        BreakEven(
+            out_features=shape[0],
+            in_features=shape[1],
+            workload=request.workload,
+            precision=precision,
+            sparsity=crossing(seconds[f"{shape}"], _SPARSITIES, [seconds[f"{shape} {s}"] for s in _SPARSITIES]),
+        )
+        for shape in shapes
+    ]
+
+
+def crossing(dense: float, sparsities: Sequence[float], seconds: Sequence[float]) -> float:
+    """The sparsity at which a line through (sparsity, seconds) falls 2 % below `dense` seconds.
+
+    At least 0.3, and NEVER where that would be beyond 1.
+    """
+    slope, start = np.polyfit(sparsities, seconds, 1)
+    wanted = dense * (1 - _MUST_WIN_BY)
+    if slope >= 0:
+        return _LEAST if max(seconds) <= wanted else NEVER
+    found = float((wanted - start) / slope)
+    return round(max(_LEAST, found), 3) if found < 1 else NEVER
+
+
+def _call(
+    runtime: Runtime, request: ProfileRequest, shape: tuple[int, int], precision: str, sparsity: float, seed: int
+) -> Call:
+    """The layer as a call: forced to be sparse where there are zeros, else to be dense."""
+    name = f"{shape[0]}x{shape[1]}"
+    forced = {precision: {name: _ALWAYS if sparsity else NEVER}}
+    runtime = runtime.with_options({**runtime.options(), "break_even": forced})
+    with tempfile.TemporaryDirectory(prefix="trimfit-") as folder:
+        path = linear_graph(
+            *shape, Path(folder) / "fp32.onnx", pattern=request.pattern(precision), sparsity=sparsity, seed=seed
+        )
+        session = runtime.session(
+            runtime.prepare(path, precision, Path(folder) / "prepared.onnx"), request.workload.threads
+        )
+    size = (request.workload.batch, request.workload.seq_len, shape[1])
+    x = np.random.default_rng(seed).standard_normal(size, dtype=np.float32)
+    return partial(session.run, None, {"x": x})

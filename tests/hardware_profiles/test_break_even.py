@@ -1,0 +1,171 @@
+"""A layer becomes sparse only from the sparsity on at which that was measured to be faster on the device."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import made_profile as made
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+from pretend_sparse import NAME, PretendSparse
+
+from benchmarks.workload import Workload
+from hardware_profiles import (
+    BreakEven,
+    LatencyModel,
+    LatencyProfile,
+    ProfileRequest,
+    RuntimeRecord,
+    bench,
+    local_device,
+    run_profile,
+)
+from hardware_profiles.break_even import NEVER, crossing
+from hardware_profiles.linear_graph import linear_graph
+from hardware_profiles.runtimes import OnnxRuntimeCpu, registry
+
+REQUEST = ProfileRequest(
+    hidden_size=16, head_size=8, max_heads=2, max_ffn=32, depth=2, workload=Workload(seq_len=8),
+    sparsities=(0.5, 0.9, 0.95), budget="fast", sparse=True,
+)  # fmt: skip
+POINT = BreakEven(out_features=32, in_features=16, workload=REQUEST.workload, precision="fp32", sparsity=0.6)
+
+
+@pytest.fixture(autouse=True)
+def pretending(monkeypatch):
+    monkeypatch.setattr(registry, "_RUNTIMES", (OnnxRuntimeCpu(), PretendSparse()))
+
+
+class FakeMeasuring:
+    """Dense layers take 1 ms, sparse ones 2 ms for all weights and as much less as there are zeros."""
+
+    def __init__(self):
+        self.timed = []
+
+    def __call__(self, calls, *, budget, seed=0):
+        self.timed += list(calls)
+        return {name: np.full(3, self._seconds(name)) for name in calls}
+
+    def _seconds(self, name):
+        sparsity = float(name.rpartition(" ")[2]) if name.startswith("(") and not name.endswith(")") else None
+        return 1e-3 if sparsity is None else 2e-3 * (1 - sparsity)
+
+
+@pytest.fixture
+def measuring(monkeypatch):
+    fake = FakeMeasuring()
+    monkeypatch.setattr(bench, "measure_calls", fake)
+    return fake
+
+
+def profiled(cache, request=REQUEST):
+    return run_profile(local_device(), PretendSparse(), request, cache=cache)
+
+
+def test_it_lies_where_the_sparse_operators_line_meets_the_dense_time():
+    assert crossing(0.98**-1, (0.5, 0.7, 0.9), (1.0, 0.6, 0.2)) == pytest.approx(0.5)
+    assert crossing(1.0, (0.5, 0.9), (1.3, 0.3)) == pytest.approx(0.628)
+
+
+def test_an_operator_that_is_always_slower_never_pays():
+    assert crossing(1.0, (0.5, 0.9), (9.0, 5.0)) == NEVER
+    assert crossing(1.0, (0.5, 0.9), (2.0, 2.0)) == NEVER
+
+
+def test_fewer_zeros_than_were_measured_are_not_promised_much():
+    assert crossing(9.0, (0.5, 0.9), (1.0, 0.2)) == 0.3
+    assert crossing(9.0, (0.5, 0.9), (1.0, 1.0)) == 0.3
+
+
+def test_every_shape_of_layer_gets_its_own_at_every_precision(tmp_path, measuring):
+    found = {(p.out_features, p.in_features, p.precision): p.sparsity for p in profiled(tmp_path).break_even}
+    shapes = [(16, 16), (32, 16), (16, 32)]
+    assert found == {(*shape, precision): 0.51 for shape in shapes for precision in ("fp32", "int8")}
+
+
+def test_the_runtime_is_told_those_of_the_workload(tmp_path, measuring):
+    both = profiled(tmp_path, replace(REQUEST, workload=Workload(seq_len=16)))
+    both = profiled(tmp_path)
+    assert {p.workload.seq_len for p in both.break_even} == {8, 16}
+    asked = both.only(16, 8, REQUEST.workload, "gelu").with_break_even([POINT])
+    assert asked.runtime_at(REQUEST.workload).break_even["fp32"] == {"16x16": 0.51, "32x16": 0.6, "16x32": 0.51}
+    assert asked.runtime_at(Workload(seq_len=3)).break_even == asked.runtime.break_even
+    assert both.runtime.break_even == {}
+
+
+def test_what_is_known_is_not_measured_again(tmp_path, measuring):
+    first = profiled(tmp_path)
+    measuring.timed.clear()
+    assert profiled(tmp_path) == first
+    assert measuring.timed == []
+
+
+def test_a_runtime_that_skips_zeros_is_asked_only_about_zeros(tmp_path, measuring):
+    profile = profiled(tmp_path)
+    assert profile.ladder == ()
+    units = [str(e.unit) for e in profile.entries if e.precision == "int8"]
+    assert sorted(units) == sorted(
+        f"{block}{zeros}"
+        for block in ("attention of 2 heads", "FFN of 32")
+        for zeros in ("", ", 50% zero blocks", ", 90% zero blocks", ", 95% zero blocks")
+    )
+    assert {(a.name, a.precision) for a in profile.anchors} == {
+        (f"{depth} {share}% {zeros}", precision)
+        for depth, share in (("2 layers,", 80), ("2 layers,", 95), ("1 layers,", 90))
+        for zeros, precision in (("zeros", "fp32"), ("zero blocks", "int8"))
+    }
+
+
+def test_it_survives_saving(tmp_path):
+    profile = made.profile().with_break_even([POINT])
+    assert LatencyProfile.load(profile.save(tmp_path / "p.json")) == profile
+    moved = POINT.model_copy(update={"sparsity": 0.7})
+    assert profile.with_break_even([moved]).break_even == (moved,)
+
+
+@pytest.mark.parametrize("pattern", ["unstructured", "block"])
+def test_a_linear_graph_has_the_zeros_that_were_asked_for(tmp_path, pattern):
+    path = linear_graph(64, 42, tmp_path / "m.onnx", pattern=pattern, sparsity=0.75)
+    weight = next(numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer if t.name == "weight")
+    assert weight.shape == (42, 64)
+    assert np.mean(weight == 0) == pytest.approx(0.75, abs=0.05)
+    blocks = (weight[:40].reshape(10, 4, 64) == 0).sum(axis=1)
+    assert set(np.unique(blocks)) == {0, 4} if pattern == "block" else len(np.unique(blocks)) == 5
+    x = np.ones((1, 3, 42), np.float32)
+    (y,) = OnnxRuntimeCpu().session(path, 1).run(None, {"x": x})
+    assert y.shape == (1, 3, 64)
+
+
+# a profile of zeros on top of the stock runtime's
+
+
+def sparse_profile(pattern="unstructured", ratio=0.25):
+    def unit(kind, width, sparsity=0.0):
+        whole = made.unit(kind, width, sparsity)
+        return whole.model_copy(update={"pattern": pattern}) if sparsity else whole
+
+    entries = [made.timing(unit(kind, width)) for kind, width in (("attention", 4), ("ffn", 128))]
+    entries += [
+        made.timing(unit(kind, width, 0.9), seconds_each=ratio * made.cost(unit(kind, width)))
+        for kind, width in (("attention", 4), ("ffn", 128))
+    ]
+    record = RuntimeRecord(name=NAME, version="1.0", options={"custom_op_library": "/lib.so"})
+    return LatencyProfile(device=made.DEVICE, runtime=record, entries=tuple(entries))
+
+
+def test_on_top_of_the_stock_profile_it_knows_every_width_and_what_its_own_zeros_bring():
+    shape = made.shape((4, 128), (2, 64))
+    model = LatencyModel().fit(sparse_profile("block").over(made.profile()))
+    dense = 1e3 * made.true_seconds(shape)
+    assert model.predict(shape, made.WORKLOAD).ms == pytest.approx(dense)
+    blocks = dense - 1e3 * made.GLUE
+    sparse = model.predict(shape, made.WORKLOAD, pattern="block", sparsity=0.9)
+    assert sparse.ms == pytest.approx(1e3 * made.GLUE + blocks / 4)
+    assert model.sparsities(made.WORKLOAD, "fp32", "block") == (0.9,)
+    assert model.sparsities(made.WORKLOAD, "fp32", "unstructured") == ()
+
+
+def test_it_keeps_its_own_runtime_there():
+    assert sparse_profile().over(made.profile()).runtime == PretendSparse(custom_op_library="/lib.so")
