@@ -40,7 +40,8 @@ def run_profile(
     A stock `runtime` gets the options that are fastest on the device (`profile.runtime`); one with options of
     its own keeps them. A runtime that skips zeros (`request.sparse`) is first asked from which sparsity on each
     layer gains by it (`profile.break_even`). `cache` is a folder (None: `cache_folder()`); the profile is saved
-    there after every precision, so that an interrupted run goes on. `progress` is called with a label and the share done.
+    there after every precision, so that an interrupted run goes on. `progress` is called with a label and the
+    share done.
     `fresh` measures again what is known.
     Raises TrimfitError for a precision that the runtime lacks.
     """

@@ -22,9 +22,10 @@ from hardware_profiles import (
     local_device,
     run_profile,
 )
+from hardware_profiles import profile as profile_module
 from hardware_profiles.break_even import NEVER, crossing
 from hardware_profiles.linear_graph import linear_graph
-from hardware_profiles.runtimes import OnnxRuntimeCpu, registry
+from hardware_profiles.runtimes import OnnxRuntimeCpu
 
 REQUEST = ProfileRequest(
     hidden_size=16, head_size=8, max_heads=2, max_ffn=32, depth=2, workload=Workload(seq_len=8),
@@ -35,7 +36,8 @@ POINT = BreakEven(out_features=32, in_features=16, workload=REQUEST.workload, pr
 
 @pytest.fixture(autouse=True)
 def pretending(monkeypatch):
-    monkeypatch.setattr(registry, "_RUNTIMES", (OnnxRuntimeCpu(), PretendSparse()))
+    made = {runtime.name: runtime for runtime in (OnnxRuntimeCpu(), PretendSparse())}
+    monkeypatch.setattr(profile_module.runtimes, "get", made.__getitem__)
 
 
 class FakeMeasuring:
