@@ -1,7 +1,8 @@
 """What executes an ONNX file on a device."""
 
 from hardware_profiles.runtimes.onnxruntime_cpu import OnnxRuntimeCpu
+from hardware_profiles.runtimes.onnxruntime_sparse import OnnxRuntimeSparse
 from hardware_profiles.runtimes.registry import get, runtimes
 from hardware_profiles.runtimes.runtime import Runtime, Session
 
-__all__ = ["OnnxRuntimeCpu", "Runtime", "Session", "get", "runtimes"]
+__all__ = ["OnnxRuntimeCpu", "OnnxRuntimeSparse", "Runtime", "Session", "get", "runtimes"]

@@ -90,6 +90,10 @@ class OnnxRuntimeCpu:
 
     def session(self, path: Path, threads: int) -> Session:
         """Load a model with `threads` intra-op threads. Raises TrimfitError when it cannot be loaded."""
+        return self.load(path, self.session_options(threads))
+
+    def session_options(self, threads: int) -> onnxruntime.SessionOptions:
+        """onnxruntime's own options for `threads` intra-op threads."""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -97,6 +101,10 @@ class OnnxRuntimeCpu:
         options.graph_optimization_level = self._level()
         for key, value in self.config:
             options.add_session_config_entry(key, value)
+        return options
+
+    def load(self, path: Path, options: onnxruntime.SessionOptions) -> Session:
+        """Load a model with these `session_options`. Raises TrimfitError when it cannot be loaded."""
         try:
             session: Session = onnxruntime.InferenceSession(
                 str(path),

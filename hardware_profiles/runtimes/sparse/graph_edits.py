@@ -8,7 +8,7 @@ import onnx
 
 from hardware_profiles.runtimes.sparse.graph_view import read_inside
 
-__all__ = ["add_tensors", "replace_nodes", "sweep"]
+__all__ = ["add_tensors", "declare", "replace_nodes", "sweep"]
 
 
 def replace_nodes(graph: onnx.GraphProto, made: Mapping[str, Iterable[onnx.NodeProto]]) -> None:
@@ -22,6 +22,14 @@ def replace_nodes(graph: onnx.GraphProto, made: Mapping[str, Iterable[onnx.NodeP
 def add_tensors(graph: onnx.GraphProto, tensors: Iterable[onnx.TensorProto]) -> None:
     """Add initializers, each name once: layers that share a weight share its packed tensors."""
     graph.initializer.extend({tensor.name: tensor for tensor in tensors}.values())
+
+
+def declare(graph: onnx.GraphProto, types: Iterable[onnx.ValueInfoProto]) -> None:
+    """Say of which type and shape tensors are, in place of what was said before."""
+    entries = {entry.name: entry for entry in (*graph.value_info, *types)}
+    kept = list(entries.values())
+    del graph.value_info[:]
+    graph.value_info.extend(kept)
 
 
 def sweep(graph: onnx.GraphProto) -> None:

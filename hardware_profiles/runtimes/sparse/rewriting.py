@@ -8,10 +8,11 @@ import onnx
 from onnx import helper
 
 from benchmarks.errors import TrimfitError
-from hardware_profiles.runtimes.sparse.graph_edits import add_tensors, replace_nodes, sweep
+from hardware_profiles.runtimes.sparse.graph_edits import add_tensors, declare, replace_nodes, sweep
 from hardware_profiles.runtimes.sparse.graph_view import GraphView
 from hardware_profiles.runtimes.sparse.linear_layers import LinearLayer, LinearShape, linear_layers
 from hardware_profiles.runtimes.sparse.sparse_node import DOMAIN, OPERATORS, SparseOperator, sparse_node
+from hardware_profiles.runtimes.sparse.tensor_types import tensor_types
 
 __all__ = ["LinearShape", "Pays", "is_sparse", "sparsify"]
 
@@ -47,6 +48,7 @@ def sparsify(model: onnx.ModelProto, precision: str, pays: Pays) -> onnx.ModelPr
         made = {layer.output: sparse_node(layer, operator) for layer in layers}
         replace_nodes(sparse.graph, {output: (node,) for output, (node, _) in made.items()})
         add_tensors(sparse.graph, (tensor for _, tensors in made.values() for tensor in tensors))
+        declare(sparse.graph, tensor_types(model, made))
         sweep(sparse.graph)
     if layers and not is_sparse(sparse):
         sparse.opset_import.append(helper.make_opsetid(DOMAIN, _VERSION))
