@@ -1,0 +1,55 @@
+/* Kernels: the loops that are compiled once for every instruction set.
+ *
+ * Activations lie in tiles: float [features][lanes], one token a lane, lanes = 16, 32, 48 or 64, so that one weight
+ * is multiplied with many tokens at a time. Tiles are 64-byte aligned. What a padding lane holds never reaches another
+ * lane.
+ */
+#ifndef TRIMFIT_KERNELS_H
+#define TRIMFIT_KERNELS_H
+
+#include "plan.h"
+
+typedef enum { ACTIVATION_NONE, ACTIVATION_GELU, ACTIVATION_RELU } Activation;
+
+/* The keys and values of one head of one sequence, and how its tiles follow one another. */
+typedef struct {
+    const float *keys, *values; /* first tile, at the head's first feature */
+    const int64_t *mask;        /* [tokens] 0: hidden */
+    int64_t tokens, features;   /* of the sequence, of the head */
+    size_t tile_stride;         /* floats from one tile to the next */
+    float scale;
+} Head;
+
+typedef struct {
+    const char *name;
+
+    /* y = start + W x for one chunk of rows: x [width][lanes], y [chunk rows][lanes], start [chunk rows]. */
+    void (*multiply)(const Plan *, size_t chunk, const void *x, void *y, const void *start, int lanes);
+    /* The same with int8 in 1x4 blocks: x int8 [width][lanes][4] as `quantise` leaves it, y and start int32. */
+    void (*multiply_int8)(const Plan *, size_t chunk, const void *x, void *y, const void *start, int lanes);
+    int32_t int8_offset; /* what `quantise` adds to every activation */
+
+    /* tile [last - first][lanes] = rows [tokens][stride], features first..last; missing tokens are 0. */
+    void (*tile)(const float *rows, int64_t stride, int64_t tokens, int64_t first, int64_t last, float *tile, int lanes);
+    /* rows [tokens][stride] = tile [features][lanes]. */
+    void (*untile)(const float *tile, int64_t features, float *rows, int64_t stride, int64_t tokens, int lanes);
+    /* x [count] = activation(x), count a multiple of 16. */
+    void (*activate)(float *x, size_t count, Activation);
+    /* int8 [ceil(features / 4)][lanes][4], symmetric with a scale for each token [lanes]. */
+    void (*quantise)(const float *tile, int64_t features, int32_t *quantised, float *scales, int lanes);
+    /* y [rows][lanes] = sums x token scale x row scale + bias. */
+    void (*dequantise)(const int32_t *sums, int64_t rows, const float *token_scales, const float *row_scales,
+                       const float *bias, float *y, int lanes);
+    /* y = layer normalisation over features of x + residual. */
+    void (*add_layer_norm)(const float *x, const float *residual, int64_t features, const float *gamma,
+                           const float *beta, float epsilon, float *y, int lanes);
+    /* out [features][lanes] = softmax(scale q^T k) v; `scores` has room for [tokens][lanes]. */
+    void (*attention)(const float *queries, const Head *, float *scores, float *out, int lanes);
+} Kernels;
+
+/* The best that this CPU runs, or what the environment variable TRIMFIT_ISA names if it does. */
+const Kernels *kernels_for_this_cpu(void);
+
+extern const Kernels kernels_avx2, kernels_avx512, kernels_avx512vnni, kernels_neon, kernels_neondot;
+
+#endif
