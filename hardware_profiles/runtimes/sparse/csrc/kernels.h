@@ -29,8 +29,8 @@ typedef struct {
     void (*multiply_int8)(const Plan *, size_t chunk, const void *x, void *y, const void *start, int lanes);
     int32_t int8_offset; /* what `quantise` adds to every activation */
 
-    /* tile [last - first][lanes] = rows [tokens][stride], features first..last; missing tokens are 0. */
-    void (*tile)(const float *rows, int64_t stride, int64_t tokens, int64_t first, int64_t last, float *tile, int lanes);
+    /* tile [features][lanes] = rows [tokens][stride]; missing tokens are 0. */
+    void (*tile)(const float *rows, int64_t stride, int64_t tokens, int64_t features, float *tile, int lanes);
     /* rows [tokens][stride] = tile [features][lanes]. */
     void (*untile)(const float *tile, int64_t features, float *rows, int64_t stride, int64_t tokens, int lanes);
     /* x [count] = activation(x), count a multiple of 16. */

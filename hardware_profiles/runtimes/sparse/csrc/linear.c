@@ -150,7 +150,7 @@ static void tile_task(void *data, size_t index) {
     const Linear *l = c->linear;
     int64_t sequence = (int64_t)index / c->layout.tiles, tile = (int64_t)index % c->layout.tiles;
     const float *rows = c->rows_in + (sequence * c->layout.tokens + tile * c->layout.lanes) * l->in_features;
-    l->kernels->tile(rows, l->in_features, tokens_in_tile(&c->layout, tile), 0, l->in_features,
+    l->kernels->tile(rows, l->in_features, tokens_in_tile(&c->layout, tile), l->in_features,
                      c->tiles_in + (int64_t)index * l->in_features * c->layout.lanes, c->layout.lanes);
 }
 

@@ -54,7 +54,7 @@ static float *rows_of(const Move *m, size_t index) {
 
 static void tile_task(void *data, size_t index) {
     const Move *m = data;
-    m->kernels->tile(rows_of(m, index), m->features, tokens_in_tile(&m->layout, (int64_t)index % m->layout.tiles), 0,
+    m->kernels->tile(rows_of(m, index), m->features, tokens_in_tile(&m->layout, (int64_t)index % m->layout.tiles),
                      m->features, m->tiles + (int64_t)index * m->features * m->layout.lanes, m->layout.lanes);
 }
 
