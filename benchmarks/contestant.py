@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -46,6 +47,8 @@ class Contestant(BaseModel):
     """The interpreter to run in, where the runtime lives in a virtual environment of its own."""
     loader: Path | None = None
     """A Python file whose `load(job)` returns a function of a feed, for a runtime other than onnxruntime."""
+    env: dict[str, str] = {}
+    """Environment variables of its process, beside those of this one."""
 
     @field_validator("model", "inputs", "loader")
     @classmethod
@@ -65,11 +68,16 @@ class Contestant(BaseModel):
             name=self.name,
             sha256=file_sha256(self.model),
             runtime=self.runtime,
-            options=json.loads(json.dumps(self.options, default=str)),
+            options=json.loads(json.dumps(self._settings, default=str)),
             workload=self.workload,
             file_bytes=file_bytes(self.model),
             inputs_sha256=file_sha256(self.inputs) if self.inputs else None,
         )
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        """All that decides how the model runs."""
+        return {**self.options, "env": self.env} if self.env else self.options
 
 
 class Launch:
@@ -99,6 +107,7 @@ class Launch:
             stdout=subprocess.PIPE,
             stderr=self.log,
             text=True,
+            env={**os.environ, **contestant.env},
         )
 
     def __enter__(self) -> Launch:

@@ -26,7 +26,7 @@ try:
 except ImportError:  # Windows has none: preemptions and peak memory stay unknown there
     resource = None  # type: ignore[assignment]
 
-__all__ = ["Job", "Stopwatch", "load_onnxruntime", "serve", "warm_up"]
+__all__ = ["Job", "Stopwatch", "load_onnxruntime", "open_session", "serve", "warm_up"]
 
 Feed = dict[str, np.ndarray]
 Run = Callable[[Feed], Any]
@@ -37,6 +37,7 @@ OPTIONS = (
     "graph_optimization_level",
     "config",
     "custom_op_library",
+    "break_even",  # of layers, for whoever prepares the model
     "providers",
     "ep",
 )
@@ -121,7 +122,13 @@ def peak_memory_bytes() -> int | None:
 
 
 def load_onnxruntime(job: Job) -> Run:
-    """An onnxruntime session on the CPU (or the provider the options name) as a function of a feed."""
+    """A session as a function of a feed."""
+    session = open_session(job)
+    return lambda feed: session.run(None, feed)
+
+
+def open_session(job: Job) -> Any:
+    """An onnxruntime session on the CPU (or the provider the options name)."""
     import onnxruntime
 
     options: dict[str, Any] = job["options"]
@@ -134,7 +141,7 @@ def load_onnxruntime(job: Job) -> Run:
         **({} if "ep" in options else {"providers": options.get("providers", ["CPUExecutionProvider"])}),
     )
     _check_provider(session, options)
-    return lambda feed: session.run(None, feed)
+    return session
 
 
 def _session_options(onnxruntime: Any, options: dict[str, Any], threads: int) -> Any:

@@ -145,6 +145,15 @@ def test_another_runtime_is_a_file_with_a_load_function(mlp, pool, tmp_path):
         assert len(launch.ask("turn", settle=0, timed=2)["seconds"]) == 2
 
 
+def test_environment_variables_reach_the_process_and_are_recorded(mlp, pool, tmp_path):
+    body = "assert os.environ['CAP'] == 'avx2' and os.environ['PATH']; return lambda feed: feed"
+    capped = Contestant(name="a", model=mlp, loader=loader(tmp_path, body), env={"CAP": "avx2"})
+    with Launch(capped, pool, seed=0) as launch:
+        launch.ready()
+        launch.ask("load", cpus=[])
+    assert capped.subject.options == {"env": {"CAP": "avx2"}}
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [
