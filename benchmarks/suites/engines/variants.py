@@ -20,6 +20,7 @@ __all__ = ["as_it_is", "fixed", "int8", "mnn", "with_zeros"]
 
 PRODUCTS = ("MatMul", "Gemm")
 SMALLEST = 4096  # weights; smaller matrices are left dense
+CONVERT = "import sys, _tools; sys.argv[0] = 'mnnconvert'; _tools.mnnconvert(sys.argv)"
 
 
 def as_it_is(model: Path, folder: Path, python: Path | None) -> Path:
@@ -91,13 +92,16 @@ def _quiet() -> Iterator[None]:
 def mnn(model: Path, folder: Path, python: Path | None) -> Path:
     """MNN's converter, with sparse matrices detected.
 
+    Not its command `mnnconvert`, which installs a package into whatever environment is active and reports to its maker.
+
     Raises:
         TrimfitError: the converter refuses the model.
     """
     assert python is not None
     target = folder / f"{model.stem}.mnn"
     files = ["--modelFile", str(model), "--MNNModel", str(target)]
-    command = [str(python.parent / "mnnconvert"), "-f", "ONNX", *files, "--bizCode", "trimfit", "--detectSparseSpeedUp"]
+    arguments = ["-f", "ONNX", *files, "--bizCode", "trimfit", "--detectSparseSpeedUp"]
+    command = [str(python), "-c", CONVERT, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode or not target.exists():
         said = (done.stderr or done.stdout).strip().splitlines() or ["nothing"]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
-import deepsparse  # type: ignore[import-not-found]  # in the engine's own environment
 import numpy as np
+
+os.environ["NM_DISABLE_ANALYTICS"] = "1"  # read when it is imported: no event is sent anywhere
+import deepsparse  # type: ignore[import-not-found]  # in the engine's own environment
 
 Feed = dict[str, np.ndarray]
 
