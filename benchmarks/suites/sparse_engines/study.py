@@ -1,0 +1,93 @@
+"""Study: everything measured so far, kept in one JSON file that an interrupted run goes on with."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.errors import TrimfitError
+from benchmarks.suites.sparse_engines.cell import BEST_ISA, Cell
+
+__all__ = ["LISTS", "Study"]
+
+LISTS = ("rows", "kernels", "break_even", "kernels_in_rows", "break_even_in_rows", "refused")
+HIDDEN = "wider_vectors_hidden"
+UNCAPPED = f"isa={BEST_ISA}"
+
+Entry = dict[str, Any]
+Found = Mapping[str, list[Entry]]
+
+
+class Study:
+    """The entries of every finished cell.
+
+    The file holds "rows", "kernels", "break_even" and "refused" of the operators' own choice of instructions,
+    the same lists below "wider_vectors_hidden", the finished "cells" with their seconds, and "conditions".
+    Layers whose activations are in rows, not in tiles, are apart: "kernels_in_rows", "break_even_in_rows".
+    """
+
+    def __init__(self, path: Path, conditions: Mapping[str, Any]) -> None:
+        """Read what `path` holds already.
+
+        Raises:
+            TrimfitError: the file is of another device or of other versions.
+        """
+        self.path, self.conditions = path, dict(conditions)
+        self.cells: dict[str, Entry] = {}
+        self.entries: dict[str, list[Entry]] = {name: [] for name in LISTS}
+        if path.exists():
+            self._read(json.loads(path.read_text()))
+
+    def _read(self, kept: dict[str, Any]) -> None:
+        for field, value in self.conditions.items():
+            if kept["conditions"].get(field) != value:
+                raise TrimfitError(
+                    f"got {self.path} measured with {field} {kept['conditions'].get(field)}, expected {value}: "
+                    "name another file"
+                )
+        self.cells = kept["cells"]
+        for name in LISTS:
+            self.entries[name] = [*kept[name], *kept[HIDDEN][name]]
+
+    def has(self, cell: Cell) -> bool:
+        """Whether the cell is finished."""
+        return cell.label in self.cells
+
+    def add(self, cell: Cell, found: Found, about: Entry) -> None:
+        """Keep what a cell gave, instead of what it gave before, and write everything."""
+        self.cells[cell.label] = about
+        for name in LISTS:
+            others = [entry for entry in self.entries[name] if entry["cell"] != cell.label]
+            new = [{**entry, "isa": cell.isa_name, "cell": cell.label} for entry in found.get(name, [])]
+            self.entries[name] = others + new
+        self.save()
+
+    def best(self) -> dict[str, list[Entry]]:
+        """The entries of the operators' own choice of instructions."""
+        return self._lists(best=True)
+
+    def save(self, **extra: Any) -> None:
+        """Write the file, complete or not at all; `extra` goes beside what was measured."""
+        kept = {**self._lists(best=True), HIDDEN: self._lists(best=False), "cells": self.cells}
+        part = self.path.with_suffix(".part")
+        part.write_text(_lines({**kept, "conditions": self.conditions, **extra}))
+        os.replace(part, self.path)
+
+    def _lists(self, best: bool) -> dict[str, list[Entry]]:
+        return {name: [x for x in self.entries[name] if x["cell"].endswith(UNCAPPED) is best] for name in LISTS}
+
+
+def _lines(kept: Mapping[str, Any]) -> str:
+    """JSON with one entry a line, so that versions of the file can be compared."""
+    return "{\n" + ",\n".join(f"{json.dumps(key)}: {_value(value)}" for key, value in kept.items()) + "\n}\n"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list) and value:
+        return "[\n " + ",\n ".join(json.dumps(entry) for entry in value) + "\n]"
+    if isinstance(value, dict) and value:
+        return "{\n " + ",\n ".join(f"{json.dumps(key)}: {_value(entry)}" for key, entry in value.items()) + "\n}"
+    return json.dumps(value)
