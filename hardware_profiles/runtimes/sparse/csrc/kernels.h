@@ -1,13 +1,15 @@
 /* Kernels: the loops that are compiled once for every instruction set.
  *
  * Activations lie in tiles: float [features][lanes], one token a lane, lanes = 16, 32, 48 or 64, so that one weight
- * is multiplied with many tokens at a time. Tiles are 64-byte aligned. What a padding lane holds never reaches another
- * lane.
+ * is multiplied with many tokens at a time. Best 64-byte aligned. What a padding lane holds never reaches another lane.
+ * A strip is 16 neighbouring lanes of a tile: the kernels that say so work on one, given its first lane.
  */
 #ifndef TRIMFIT_KERNELS_H
 #define TRIMFIT_KERNELS_H
 
 #include "plan.h"
+
+enum { STRIP = 16 };
 
 typedef enum { ACTIVATION_NONE, ACTIVATION_GELU, ACTIVATION_RELU } Activation;
 
@@ -29,18 +31,18 @@ typedef struct {
     void (*multiply_int8)(const Plan *, size_t chunk, const void *x, void *y, const void *start, int lanes);
     int32_t int8_offset; /* what `quantise` adds to every activation */
 
-    /* tile [features][lanes] = rows [tokens][stride]; missing tokens are 0. */
-    void (*tile)(const float *rows, int64_t stride, int64_t tokens, int64_t features, float *tile, int lanes);
-    /* rows [tokens][stride] = tile [features][lanes]. */
-    void (*untile)(const float *tile, int64_t features, float *rows, int64_t stride, int64_t tokens, int lanes);
+    /* strip = rows [tokens][stride], at most 16 tokens; those that are missing are 0. */
+    void (*tile)(const float *rows, int64_t stride, int64_t tokens, int64_t features, float *strip, int lanes);
+    /* rows [tokens][stride] = strip. */
+    void (*untile)(const float *strip, int64_t features, float *rows, int64_t stride, int64_t tokens, int lanes);
     /* x [count] = activation(x), count a multiple of 16. */
     void (*activate)(float *x, size_t count, Activation);
-    /* int8 [ceil(features / 4)][lanes][4], symmetric with a scale for each token [lanes]. */
-    void (*quantise)(const float *tile, int64_t features, int32_t *quantised, float *scales, int lanes);
+    /* A strip of int8 [ceil(features / 4)][lanes][4], symmetric with a scale for each of its tokens. */
+    void (*quantise)(const float *strip, int64_t features, int32_t *quantised, float *scales, int lanes);
     /* y [rows][lanes] = sums x token scale x row scale + bias. */
     void (*dequantise)(const int32_t *sums, int64_t rows, const float *token_scales, const float *row_scales,
                        const float *bias, float *y, int lanes);
-    /* y = layer normalisation over features of x + residual. */
+    /* A strip of y = layer normalisation over features of x + residual. */
     void (*add_layer_norm)(const float *x, const float *residual, int64_t features, const float *gamma,
                            const float *beta, float epsilon, float *y, int lanes);
     /* out [features][lanes] = softmax(scale q^T k) v; `scores` has room for [tokens][lanes]. */

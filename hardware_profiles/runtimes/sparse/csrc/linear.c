@@ -147,18 +147,18 @@ static size_t quantised_at(const Call *c, int64_t tile) { return (size_t)(tile *
 
 static void tile_task(void *data, size_t index) {
     const Call *c = data;
-    const Linear *l = c->linear;
-    int64_t sequence = (int64_t)index / c->layout.tiles, tile = (int64_t)index % c->layout.tiles;
-    const float *rows = c->rows_in + (sequence * c->layout.tokens + tile * c->layout.lanes) * l->in_features;
-    l->kernels->tile(rows, l->in_features, tokens_in_tile(&c->layout, tile), l->in_features,
-                     c->tiles_in + (int64_t)index * l->in_features * c->layout.lanes, c->layout.lanes);
+    Strip s = strip_at(&c->layout, index);
+    int64_t features = c->linear->in_features;
+    c->linear->kernels->tile(c->rows_in + s.first_token * features, features, s.tokens, features,
+                             c->tiles_in + s.tile * features * c->layout.lanes + s.lane, c->layout.lanes);
 }
 
 static void quantise_task(void *data, size_t index) {
     const Call *c = data;
-    const Linear *l = c->linear;
-    l->kernels->quantise(tile_at(c, (int64_t)index), l->in_features, c->quantised + quantised_at(c, (int64_t)index),
-                         c->token_scales + (int64_t)index * c->layout.lanes, c->layout.lanes);
+    Strip s = strip_at(&c->layout, index);
+    c->linear->kernels->quantise(tile_at(c, s.tile) + s.lane, c->linear->in_features,
+                                 c->quantised + quantised_at(c, s.tile) + s.lane,
+                                 c->token_scales + s.tile * c->layout.lanes + s.lane, c->layout.lanes);
 }
 
 static void int8_chunk(const Call *c, int64_t tile, int64_t chunk, int64_t rows, int32_t *sums, float *y) {
@@ -189,9 +189,10 @@ static void multiply_task(void *data, size_t index) {
     else l->kernels->multiply(&l->plan, (size_t)chunk, tile_at(c, tile), y, l->bias + first, lanes);
     if (l->activation) l->kernels->activate(y, (size_t)(rows * lanes), l->activation);
     if (!l->tiled_out) {
-        int64_t sequence = tile / c->layout.tiles, place = tile % c->layout.tiles;
-        float *to = c->out + (sequence * c->layout.tokens + place * lanes) * l->plan.rows + first;
-        l->kernels->untile(y, rows, to, l->plan.rows, tokens_in_tile(&c->layout, place), lanes);
+        for (int lane = 0; lane < lanes; lane += STRIP) {
+            Strip s = strip_at(&c->layout, (size_t)((tile * lanes + lane) / STRIP));
+            l->kernels->untile(y + lane, rows, c->out + s.first_token * l->plan.rows + first, l->plan.rows, s.tokens, lanes);
+        }
     }
     memory_free(&l->memory, scratch);
 }
@@ -202,12 +203,12 @@ static OrtStatus *run(Call *c, const OrtKernelContext *context, float *tiles, in
     int64_t total = c->layout.sequences * c->layout.tiles;
     if (tiles) {
         c->tiles_in = tiles;
-        TRY(parallel(api, context, tile_task, total, c));
+        TRY(parallel(api, context, tile_task, strips_of(&c->layout), c));
     }
     if (l->is_int8) {
         c->quantised = quantised;
         c->token_scales = (float *)(quantised + quantised_at(c, total));
-        TRY(parallel(api, context, quantise_task, total, c));
+        TRY(parallel(api, context, quantise_task, strips_of(&c->layout), c));
     }
     TRY(parallel(api, context, multiply_task, total * l->plan.chunks, c));
     return c->out_of_memory ? wrong(api, l->name, "rows", l->plan.rows, "enough memory for them") : 0;

@@ -119,22 +119,26 @@ void memory_free(const Memory *m, void *memory) {
     if (status) ort_release_status(m->api, status);
 }
 
-enum { MOST_LANES = 64, LANE_STEP = 16 };
+enum { MOST_LANES = 64 };
 
 Layout layout_of(int64_t sequences, int64_t tokens) {
     int64_t tiles = (tokens + MOST_LANES - 1) / MOST_LANES;
-    int64_t share = tiles ? (tokens + tiles - 1) / tiles : LANE_STEP;
-    return (Layout){sequences, tokens, tiles, (int)((share + LANE_STEP - 1) / LANE_STEP * LANE_STEP)};
+    int64_t share = tiles ? (tokens + tiles - 1) / tiles : STRIP;
+    return (Layout){sequences, tokens, tiles, (int)((share + STRIP - 1) / STRIP * STRIP)};
 }
 
-int64_t tokens_in_tile(const Layout *l, int64_t tile) {
-    int64_t left = l->tokens - tile * l->lanes;
-    return left < 0 ? 0 : left < l->lanes ? left : l->lanes;
+int64_t strips_of(const Layout *l) { return l->sequences * l->tiles * (l->lanes / STRIP); }
+
+Strip strip_at(const Layout *l, size_t index) {
+    int64_t at = (int64_t)index * STRIP, tile = at / l->lanes, lane = at % l->lanes;
+    int64_t token = tile % l->tiles * l->lanes + lane, left = l->tokens - token;
+    int64_t sequence = tile / l->tiles;
+    return (Strip){tile, lane, sequence * l->tokens + token, left < 0 ? 0 : left < STRIP ? left : STRIP};
 }
 
 int is_tiled(const Tensor *t, int64_t features, Layout *l) {
     if (t->rank != 4 || t->dims[2] != features) return 0;
-    if (t->dims[3] < LANE_STEP || t->dims[3] > MOST_LANES || t->dims[3] % LANE_STEP) return 0;
+    if (t->dims[3] < STRIP || t->dims[3] > MOST_LANES || t->dims[3] % STRIP) return 0;
     *l = (Layout){t->dims[0], 0, t->dims[1], (int)t->dims[3]};
     return 1;
 }

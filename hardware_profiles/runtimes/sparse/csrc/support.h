@@ -53,8 +53,15 @@ typedef struct {
 } Layout;
 
 Layout layout_of(int64_t sequences, int64_t tokens);
-/* Tokens in one tile of a sequence; the last may hold fewer than `lanes`. */
-int64_t tokens_in_tile(const Layout *, int64_t tile);
+
+/* Where 16 lanes of all tiles of a batch are; at the end of a sequence they hold fewer tokens. */
+typedef struct {
+    int64_t tile, lane;          /* of the batch, of the tile */
+    int64_t first_token, tokens; /* of the batch */
+} Strip;
+
+int64_t strips_of(const Layout *);
+Strip strip_at(const Layout *, size_t index);
 /* Whether a tensor is [sequences][tiles][features][lanes]; fills `layout` but for `tokens`. */
 int is_tiled(const Tensor *, int64_t features, Layout *);
 

@@ -47,21 +47,18 @@ typedef struct {
     float *rows, *tiles;
 } Move;
 
-static float *rows_of(const Move *m, size_t index) {
-    int64_t sequence = (int64_t)index / m->layout.tiles, tile = (int64_t)index % m->layout.tiles;
-    return m->rows + (sequence * m->layout.tokens + tile * m->layout.lanes) * m->features;
-}
-
 static void tile_task(void *data, size_t index) {
     const Move *m = data;
-    m->kernels->tile(rows_of(m, index), m->features, tokens_in_tile(&m->layout, (int64_t)index % m->layout.tiles),
-                     m->features, m->tiles + (int64_t)index * m->features * m->layout.lanes, m->layout.lanes);
+    Strip s = strip_at(&m->layout, index);
+    m->kernels->tile(m->rows + s.first_token * m->features, m->features, s.tokens, m->features,
+                     m->tiles + s.tile * m->features * m->layout.lanes + s.lane, m->layout.lanes);
 }
 
 static void untile_task(void *data, size_t index) {
     const Move *m = data;
-    m->kernels->untile(m->tiles + (int64_t)index * m->features * m->layout.lanes, m->features, rows_of(m, index),
-                       m->features, tokens_in_tile(&m->layout, (int64_t)index % m->layout.tiles), m->layout.lanes);
+    Strip s = strip_at(&m->layout, index);
+    m->kernels->untile(m->tiles + s.tile * m->features * m->layout.lanes + s.lane, m->features,
+                       m->rows + s.first_token * m->features, m->features, s.tokens, m->layout.lanes);
 }
 
 static OrtStatus *compute_tile(void *kernel, OrtKernelContext *context) {
@@ -72,7 +69,7 @@ static OrtStatus *compute_tile(void *kernel, OrtKernelContext *context) {
     if (x.rank != 3) return wrong(api, t->name, "X of rank", (int64_t)x.rank, "3");
     Move m = {t->kernels, layout_of(x.dims[0], x.dims[1]), x.dims[2], x.data, 0};
     TRY(tiled_output(t, context, &m.layout, m.features, &m.tiles));
-    return parallel(api, context, tile_task, m.layout.sequences * m.layout.tiles, &m);
+    return parallel(api, context, tile_task, strips_of(&m.layout), &m);
 }
 
 /* The layout of tiles [B][n][features][lanes] whose tokens a mask [B][T] counts. */
@@ -98,24 +95,25 @@ static OrtStatus *compute_untile(void *kernel, OrtKernelContext *context) {
     m.features = x.dims[2];
     int64_t dims[] = {m.layout.sequences, m.layout.tokens, m.features};
     TRY(output_data(api, context, dims, 3, &m.rows));
-    return parallel(api, context, untile_task, m.layout.sequences * m.layout.tiles, &m);
+    return parallel(api, context, untile_task, strips_of(&m.layout), &m);
 }
 
 /* -- TiledAddLayerNormalization ----------------------------------------------------------------------------------- */
 
 typedef struct {
     const Tiled *operator;
+    Layout layout;
     int64_t features;
-    int lanes;
     const float *x, *residual, *gamma, *beta;
     float *out;
 } Normalise;
 
 static void normalise_task(void *data, size_t index) {
     const Normalise *n = data;
-    size_t at = index * (size_t)(n->features * n->lanes);
+    Strip s = strip_at(&n->layout, index);
+    int64_t at = s.tile * n->features * n->layout.lanes + s.lane;
     n->operator->kernels->add_layer_norm(n->x + at, n->residual + at, n->features, n->gamma, n->beta, n->operator->scale,
-                                         n->out + at, n->lanes);
+                                         n->out + at, n->layout.lanes);
 }
 
 static OrtStatus *compute_normalise(void *kernel, OrtKernelContext *context) {
@@ -131,9 +129,9 @@ static OrtStatus *compute_normalise(void *kernel, OrtKernelContext *context) {
     if (!is_tiled(&residual, gamma.elements, &other) || residual.elements != x.elements || other.lanes != layout.lanes)
         return wrong(api, t->name, "residual with elements", residual.elements, "the shape of X");
     if (beta.elements != gamma.elements) return wrong(api, t->name, "beta of length", beta.elements, "that of gamma");
-    Normalise n = {t, gamma.elements, layout.lanes, x.data, residual.data, gamma.data, beta.data, 0};
+    Normalise n = {t, layout, gamma.elements, x.data, residual.data, gamma.data, beta.data, 0};
     TRY(tiled_output(t, context, &layout, n.features, &n.out));
-    return parallel(api, context, normalise_task, layout.sequences * layout.tiles, &n);
+    return parallel(api, context, normalise_task, strips_of(&layout), &n);
 }
 
 /* -- TiledAttention ------------------------------------------------------------------------------------------------ */
