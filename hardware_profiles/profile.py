@@ -89,10 +89,27 @@ class Anchor(_Record):
     reference_seconds: float | None = None
 
     @classmethod
-    def of(cls, name: str, shape: HasShape, workload: Workload, precision: str, seconds: float) -> Anchor:
-        """A dense model of any `shape` that took `seconds` (the median) on the device."""
-        copied = EncoderShape.of(shape)
-        return cls(name=name, shape=copied, workload=workload, precision=precision, seconds=seconds)
+    def of(
+        cls,
+        name: str,
+        shape: HasShape,
+        workload: Workload,
+        precision: str,
+        seconds: float,
+        *,
+        pattern: Pattern = "dense",
+        sparsity: float = 0.0,
+    ) -> Anchor:
+        """A model of any `shape` that took `seconds` (the median) on the device."""
+        return cls(
+            name=name,
+            shape=EncoderShape.of(shape),
+            workload=workload,
+            precision=precision,
+            seconds=seconds,
+            pattern=pattern,
+            sparsity=sparsity,
+        )
 
 
 class OptionTrial(_Record):
@@ -138,13 +155,14 @@ class LatencyProfile(_Record):
 
     def runtime_at(self, workload: Workload) -> Runtime:
         """The runtime that makes a layer sparse only where that was measured to pay at this workload."""
+        return runtimes.get(self.runtime_record.name).with_options(self._options_at(workload))
+
+    def _options_at(self, workload: Workload) -> dict[str, Any]:
         known: dict[str, dict[str, float]] = {}
         for item in self.break_even:
             if item.workload == workload:
                 known.setdefault(item.precision, {})[f"{item.out_features}x{item.in_features}"] = item.sparsity
-        return (
-            self.runtime.with_options({**self.runtime_record.options, "break_even": known}) if known else self.runtime
-        )
+        return {**self.runtime_record.options, **({"break_even": known} if known else {})}
 
     def find(self, unit: Unit, workload: Workload, precision: str) -> UnitTiming | None:
         """The timing of a unit, None if it was not measured."""
@@ -166,7 +184,7 @@ class LatencyProfile(_Record):
 
         return self.model_copy(
             update={
-                "runtime_record": RuntimeRecord.of(self.runtime_at(workload)),
+                "runtime_record": self.runtime_record.model_copy(update={"options": self._options_at(workload)}),
                 "entries": tuple(e for e in self.entries if is_asked(e.unit, e.workload)),
                 "ladder": tuple(e for e in self.ladder if is_asked(e.unit, e.workload)),
                 "anchors": tuple(a for a in self.anchors if is_near(a)),

@@ -11,6 +11,7 @@ import numpy as np
 from transformers import PreTrainedModel
 
 from hardware_profiles.runtimes import Runtime
+from optimizer.candidates import Candidate
 from optimizer.encoding import Encoded
 from optimizer.export import ParityReport, export_onnx, parity, predict_onnx
 from optimizer.scoring import score
@@ -24,7 +25,7 @@ SCORING_THREADS = 2
 
 @dataclass(frozen=True)
 class Artefact:
-    """The ONNX file to deploy, the fp32 export it was made from, and how close that one is to PyTorch."""
+    """The ONNX file to deploy, the fp32 export it was made from, and how close the fp32 one is to PyTorch."""
 
     path: Path
     fp32: Path
@@ -34,17 +35,17 @@ class Artefact:
 def build(
     model: PreTrainedModel, tokenizer: Any, runtime: Runtime, precision: str, folder: Path, dev: Encoded
 ) -> Artefact:
-    """Export `model`, check the fp32 file against PyTorch on real dev rows, and prepare the precision.
+    """Export `model`, prepare the precision, and check the fp32 file (as it is deployed, if it is) against PyTorch.
 
     Raises TrimfitError when the fp32 logits differ from PyTorch's by more than 1e-4.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    fp32, _ = export_onnx(model, tokenizer, folder / "fp32.onnx")
+    fp32, _ = export_onnx(model, tokenizer, folder / "exported.onnx")
+    path = runtime.prepare(fp32, precision, folder / f"{precision}.onnx")
     rows = dev.sample(PARITY_ROWS, seed=0)
     batches = [_inputs(batch) for _, batch in rows.buckets(16)]
-    report = parity(model, runtime.session(fp32, SCORING_THREADS), batches)
-    path = runtime.prepare(fp32, precision, folder / f"{precision}.onnx")
-    return Artefact(path, fp32, report)
+    checked = path if precision == "fp32" else fp32
+    return Artefact(path, fp32, parity(model, runtime.session(checked, SCORING_THREADS), batches))
 
 
 def logits_of(runtime: Runtime, path: Path, encoded: Encoded, batch_size: int = 1) -> np.ndarray:
@@ -63,14 +64,14 @@ def logits_of(runtime: Runtime, path: Path, encoded: Encoded, batch_size: int = 
     return ordered
 
 
-def deployed_score(model: PreTrainedModel, setting: Setting, precision: str, rows: Encoded) -> float:
+def deployed_score(model: PreTrainedModel, setting: Setting, candidate: Candidate, rows: Encoded) -> float:
     """The metric of `model` on `rows` as the device would answer: exported, at the precision, with the runtime."""
     setting.work.mkdir(parents=True, exist_ok=True)
+    runtime = setting.runtime_of(candidate)
     with tempfile.TemporaryDirectory(dir=setting.work) as folder:
-        artefact = build(model, setting.tokenizer, setting.runtime, precision, Path(folder), rows)
-        return score(
-            rows.labels, logits_of(setting.runtime, artefact.path, rows, setting.workload.batch), setting.task.metric
-        )
+        artefact = build(model, setting.tokenizer, runtime, candidate.precision, Path(folder), rows)
+        logits = logits_of(runtime, artefact.path, rows, setting.workload.batch)
+        return score(rows.labels, logits, setting.task.metric)
 
 
 def _inputs(batch: dict[str, Any]) -> dict[str, np.ndarray]:

@@ -8,17 +8,20 @@ from typing import Any
 
 from benchmarks.workload import Workload
 from hardware_profiles.latency_model import LatencyModel, Prediction
-from hardware_profiles.unit import Kind
+from hardware_profiles.unit import Kind, Pattern
 from optimizer.architecture import Architecture, LayerShape
 from optimizer.decision_record import CandidateRecord, RaceHeat
-from optimizer.pruning.patterns import Dense, Depth, Plan, Unstructured, Width
+from optimizer.pruning.patterns import Block, Dense, Depth, Plan, Unstructured, Width, Zeros
 
 __all__ = ["Candidate", "PricesAt", "shape_of"]
 
 
+_CUTS: dict[str, Any] = {"dense": Dense, "width": Width, "depth": Depth, "unstructured": Unstructured, "block": Block}
+
+
 @dataclass(frozen=True)
 class PricesAt:
-    """The latency model at one workload and precision, as patterns ask it."""
+    """A runtime's latency model at one workload and precision, as patterns ask it."""
 
     latency: LatencyModel
     architecture: Architecture
@@ -56,9 +59,32 @@ class PricesAt:
             "attention", heads, self.workload, self.precision, hidden_size=hidden
         ) + self.latency.unit_ms("ffn", ffn, self.workload, self.precision, hidden_size=hidden)
 
-    def predict(self, architecture: Architecture) -> Prediction:
-        """The whole model, zeros not counted."""
-        return self.latency.predict(architecture, self.workload, self.precision)
+    def predict(self, architecture: Architecture, pattern: Pattern = "dense", sparsity: float = 0.0) -> Prediction:
+        """The whole model, with this share of zeros."""
+        return self.latency.predict(architecture, self.workload, self.precision, pattern, sparsity)
+
+    def sparsities(self, pattern: Pattern) -> tuple[float, ...]:
+        """Shares of zeros that were measured on the device, ascending."""
+        hidden = self.architecture.hidden_size
+        return self.latency.sparsities(self.workload, self.precision, pattern, hidden_size=hidden)
+
+    def zeros_speedup(self, pattern: Pattern, sparsity: float) -> float:
+        """Dense time over time with zeros of all layers together, as measured."""
+        hidden = self.architecture.hidden_size
+        return self.latency.zeros_speedup(self.workload, self.precision, sparsity, pattern, hidden_size=hidden)
+
+    def least_sparsity(self, architecture: Architecture, pattern: Pattern, target_ms: float) -> float | None:
+        """The fewest zeros, in whole per cent, with which the model is predicted to take at most `target_ms`.
+
+        Only between the measured sparsities; None where even the most measured zeros are too few.
+        """
+        measured = self.sparsities(pattern)
+        if not measured:
+            return None
+        for percent in range(round(100 * measured[0]), round(100 * measured[-1]) + 1):
+            if self.predict(architecture, pattern, percent / 100).ms <= target_ms:
+                return percent / 100
+        return None
 
 
 @dataclass(frozen=True)
@@ -78,10 +104,15 @@ class Candidate:
 
     @property
     def pattern_name(self) -> str:
-        """The word for it in files: dense, structured or unstructured."""
-        if isinstance(self.pattern, Unstructured):
-            return "unstructured"
+        """The word for it in files: dense, structured, unstructured or block."""
+        if isinstance(self.pattern, Zeros):
+            return self.pattern.word
         return "structured" if self.changes_shape else "dense"
+
+    @property
+    def zeros(self) -> Pattern:
+        """Which weights are zero: "dense" where none is."""
+        return self.pattern.word if isinstance(self.pattern, Zeros) else "dense"
 
     @property
     def changes_shape(self) -> bool:
@@ -91,7 +122,7 @@ class Candidate:
     @property
     def sparsity(self) -> float:
         """Share of zeros in the linear layers."""
-        return self.pattern.sparsity if isinstance(self.pattern, Unstructured) else 0.0
+        return self.pattern.sparsity if isinstance(self.pattern, Zeros) else 0.0
 
     def refuse(self, reason: str) -> Candidate:
         """The same candidate, out of the race for this reason."""
@@ -120,8 +151,8 @@ class Candidate:
     @classmethod
     def from_record(cls, record: CandidateRecord, teacher: Architecture) -> Candidate:
         """The candidate of a record; its plan is not kept, since compression measures anew what to cut."""
-        kinds = {"dense": Dense, "width": Width, "depth": Depth}
-        pattern = Unstructured(record.sparsity) if record.sparsity else kinds[record.cut]()
+        kind = _CUTS[record.cut]
+        pattern = kind(record.sparsity) if issubclass(kind, Zeros) else kind()
         return cls(
             name=record.name,
             pattern=pattern,

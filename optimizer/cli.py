@@ -184,13 +184,30 @@ def benchmark(
 
     workload = Workload(batch=batch, seq_len=seq_len, threads=threads or resolve(device).cores)
     with ConsoleProgress().step(f"Timing {len(models)} model{'s' if len(models) > 1 else ''}") as advance:
-        result = benchmark_files(models, workload, dims=_sizes(dim or []), throughput=throughput, progress=advance)
+        result = benchmark_files(
+            models,
+            workload,
+            dims=_sizes(dim or []),
+            options=_operators_for(models),
+            throughput=throughput,
+            progress=advance,
+        )
     if plot is not None:
         write_plot(result, plot)
     if json:
         typer.echo(result.model_dump_json(indent=1))
     else:
         Console().print(render(result))
+
+
+def _operators_for(models: list[Path]) -> dict[str, str]:
+    """The option that brings the sparse operators where a model has some; for all, so that only the models differ."""
+    from benchmarks.onnx_file import load_graph
+    from hardware_profiles.runtimes.sparse.library import library_path
+    from hardware_profiles.runtimes.sparse.sparse_node import DOMAIN
+
+    needed = any(node.domain == DOMAIN for model in models for node in load_graph(model).node)
+    return {"custom_op_library": str(library_path())} if needed else {}
 
 
 def _sizes(dims: list[str]) -> dict[str, int]:

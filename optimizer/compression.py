@@ -13,27 +13,34 @@ from transformers import PreTrainedModel
 
 from optimizer import files
 from optimizer.architecture import Architecture
-from optimizer.candidates import Candidate, PricesAt
-from optimizer.decision import SAFETY, fitting_plan, look_at
+from optimizer.candidates import Candidate
+from optimizer.decision import look_at
 from optimizer.decision_record import CompressionRound
 from optimizer.distillation.trainer import Schedule, steps_within, train
+from optimizer.judgement import SAFETY, fitting_plan
 from optimizer.model_folder import load, save
-from optimizer.pruning.patterns import View
+from optimizer.pruning.patterns import View, Zeros
 from optimizer.pruning.zeros import KeepZeros, set_zeros
 from optimizer.setting import Setting, learning_rates
 from optimizer.surgery import SurgeryReport, compose, keep
 
-__all__ = ["Student", "budgets", "compress", "cut_and_train", "recover", "untouched"]
+__all__ = ["Student", "budgets", "compress", "cut_and_train", "predicted_ms", "recover", "untouched"]
 
 
 @dataclass(frozen=True)
 class Student:
-    """A model on the way: its weights, what is left of the teacher in it, and the rounds that led here."""
+    """A model on the way: its weights, what is left of the teacher in it, its zeros, and the rounds that led here."""
 
     model: PreTrainedModel
     origin: SurgeryReport
     rounds: tuple[CompressionRound, ...] = ()
     view: View | None = None  # what its parts are worth, where that is known already
+    sparsity: float = 0.0  # share of zeros in the linear layers
+
+    @property
+    def form(self) -> tuple[Architecture, float]:
+        """All that its latency depends on: the shape and the share of zeros."""
+        return self.origin.after, self.sparsity
 
     @property
     def dev(self) -> float:
@@ -49,6 +56,7 @@ class Student:
         note = {
             "origin": self.origin.model_dump(mode="json"),
             "rounds": [r.model_dump(mode="json") for r in self.rounds],
+            "sparsity": self.sparsity,
         }
         files.write_text_atomically(part / "student.json", json.dumps(note))
         shutil.rmtree(folder, ignore_errors=True)
@@ -59,7 +67,8 @@ class Student:
         """Read what `save` wrote."""
         note = json.loads((folder / "student.json").read_text(encoding="utf-8"))
         rounds = tuple(CompressionRound.model_validate(r) for r in note["rounds"])
-        return cls(load(folder), SurgeryReport.model_validate(note["origin"]), rounds)
+        origin = SurgeryReport.model_validate(note["origin"])
+        return cls(load(folder), origin, rounds, sparsity=note["sparsity"])
 
 
 def untouched(setting: Setting, view: View | None = None) -> Student:
@@ -76,13 +85,19 @@ def budgets(start_ms: float, target_ms: float, rounds: int) -> list[float]:
     return [target_ms + (start_ms - target_ms) * (1 - (r + 1) / rounds) ** 3 for r in range(rounds)]
 
 
+def predicted_ms(setting: Setting, candidate: Candidate, student: Student) -> float:
+    """Milliseconds that a student is predicted to take as the candidate would be deployed."""
+    prices = setting.prices(candidate.precision, candidate.runtime)
+    return prices.predict(student.origin.after, candidate.zeros, student.sparsity).ms
+
+
 def compress(setting: Setting, winner: Candidate, target_ms: float, view: View | None = None) -> Student:
     """Cut the teacher down to `target_ms` in rounds, each followed by a short distillation.
 
     Every finished round is on disk; a second call goes on after the last one.
     """
     student = untouched(setting, view)
-    start = setting.prices(winner.precision).predict(student.origin.after).ms
+    start = predicted_ms(setting, winner, student)
     wanted = target_ms * SAFETY
     if not winner.changes_shape and not winner.sparsity:
         return student
@@ -95,7 +110,7 @@ def compress(setting: Setting, winner: Candidate, target_ms: float, view: View |
             budget,
             name=f"round {number + 1} of {setting.effort.rounds}",
             minutes=setting.effort.compress_minutes / setting.effort.rounds,
-            sparsity=winner.sparsity * (1 - (1 - share) ** 3),
+            sparsity=winner.sparsity * (1 - (1 - share) ** 3) if winner.sparsity else None,
         )
     return student
 
@@ -108,12 +123,13 @@ def cut_and_train(
     *,
     name: str,
     minutes: float,
-    sparsity: float = 0.0,
+    sparsity: float | None = None,
     only_smaller: bool = False,
 ) -> Student:
     """One round: measure what is worth keeping, cut to `budget_ms`, distil for `minutes`.
 
-    With `only_smaller` a student that cannot be cut further comes back as it was, without training.
+    A candidate of zeros gets as many as `budget_ms` needs, or the share `sparsity` if that is named. With
+    `only_smaller` a student that cannot be cut further comes back as it was, without training.
     """
     folder = setting.work / name.replace(" ", "-")
     if (folder / "done").is_dir():
@@ -124,9 +140,9 @@ def cut_and_train(
         with setting.progress.step(f"Cutting, {name}") as advance:
             cut = _cut(setting, student, winner, budget_ms, sparsity, advance)
             cut.save(folder / "cut")
-    if only_smaller and cut.origin.after == student.origin.after:
+    if only_smaller and cut.form == student.form:
         return student
-    with setting.progress.step(f"Distilling, {name}: {describe(cut.origin.after)}") as advance:
+    with setting.progress.step(f"Distilling, {name}: {describe(cut)}") as advance:
         trained = _distil(setting, cut, winner, name=name, minutes=minutes, decay=False, folder=folder, advance=advance)
     trained.save(folder / "done")
     _forget(folder)
@@ -140,7 +156,7 @@ def recover(
     folder = setting.work / name.replace(" ", "-")
     if (folder / "done").is_dir():
         return Student.load(folder / "done")
-    with setting.progress.step(f"Recovering: {describe(student.origin.after)}") as advance:
+    with setting.progress.step(f"Recovering: {describe(student)}") as advance:
         trained = _distil(
             setting, student, winner, name=name, minutes=minutes, decay=True, folder=folder, advance=advance
         )
@@ -149,10 +165,13 @@ def recover(
     return trained
 
 
-def describe(architecture: Architecture) -> str:
-    """E.g. "heads 12 7 4, FFN 1536 640 384"."""
-    heads = " ".join(str(layer.heads) for layer in architecture.layers)
-    return f"heads {heads}, FFN {' '.join(str(layer.ffn) for layer in architecture.layers)}"
+def describe(student: Student) -> str:
+    """E.g. "heads 12 7 4, FFN 1536 640 384", or "90 % zeros"."""
+    if student.sparsity:
+        return f"{100 * student.sparsity:.0f} % zeros"
+    layers = student.origin.after.layers
+    heads = " ".join(str(layer.heads) for layer in layers)
+    return f"heads {heads}, FFN {' '.join(str(layer.ffn) for layer in layers)}"
 
 
 def _cut(
@@ -160,13 +179,18 @@ def _cut(
     student: Student,
     winner: Candidate,
     budget_ms: float,
-    sparsity: float,
+    sparsity: float | None,
     advance: Callable[[float], None],
 ) -> Student:
     model = copy.deepcopy(student.model)
-    if sparsity:
-        return replace(student, model=set_zeros(model, sparsity))
-    prices = setting.prices(winner.precision)
+    prices = setting.prices(winner.precision, winner.runtime)
+    if isinstance(winner.pattern, Zeros):
+        if sparsity is None:  # fewer than before never come back; where no zeros suffice, the most there are
+            measured = prices.sparsities(winner.zeros)
+            needed = prices.least_sparsity(student.origin.after, winner.zeros, budget_ms)
+            sparsity = max(student.sparsity, measured[-1] if needed is None else needed)
+        zeros = replace(winner.pattern, sparsity=sparsity)
+        return replace(student, model=set_zeros(model, zeros), sparsity=sparsity)
     if prices.predict(student.origin.after).ms <= budget_ms:
         return replace(student, model=model)
     view = student.view or look_at(model, setting, [winner.pattern], advance)
@@ -199,14 +223,14 @@ def _distil(
         schedule=replace(schedule, steps=steps, minutes=minutes),
         metric=setting.task.metric,
         folder=folder / "training",
-        callbacks=[KeepZeros(student.model)] if winner.sparsity else [],
+        callbacks=[KeepZeros(student.model)] if student.sparsity else [],
         advance=advance,
     )
-    prices: PricesAt = setting.prices(winner.precision)
     done = CompressionRound(
         name=name,
         layers=student.origin.after.layers,
-        predicted_ms=prices.predict(student.origin.after).ms,
+        sparsity=student.sparsity,
+        predicted_ms=predicted_ms(setting, winner, student),
         steps=report.steps,
         dev=report.best_dev,
         seconds=report.seconds,

@@ -54,7 +54,7 @@ class CandidateRecord(_Record):
     refused: str | None = None
     race: tuple[RaceHeat, ...] = ()
     chosen: bool = False
-    cut: str = "dense"  # the pattern's own name: dense, width, depth, unstructured
+    cut: str = "dense"  # the pattern's own name: dense, width, depth, unstructured, block
 
 
 class CompressionRound(_Record):
@@ -66,6 +66,7 @@ class CompressionRound(_Record):
     steps: int
     dev: float
     seconds: float
+    sparsity: float = 0.0
 
 
 class Correction(_Record):
@@ -78,6 +79,7 @@ class Correction(_Record):
     measured_ms: float
     speedup: float
     layers: tuple[LayerShape, ...]
+    sparsity: float = 0.0
 
 
 class KeptLayer(_Record):

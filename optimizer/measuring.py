@@ -38,15 +38,14 @@ def write_input_pool(path: Path, rows: Encoded, workload: Workload, seed: int) -
 
 
 def measure_models(
-    models: Mapping[str, Path],
-    runtime: Runtime,
+    models: Mapping[str, tuple[Path, Runtime]],
     workload: Workload,
     inputs: Path,
     *,
     seed: int,
     advance: Advance,
 ) -> dict[str, Measurement]:
-    """Time ONNX files by name, interleaved, each in processes of its own."""
+    """Time ONNX files by name, interleaved, each with its runtime in processes of its own."""
     contestants = [
         Contestant(
             name=name,
@@ -56,6 +55,6 @@ def measure_models(
             workload=workload,
             inputs=inputs,
         )
-        for name, path in models.items()
+        for name, (path, runtime) in models.items()
     ]
     return {m.subject.name: m for m in measure(contestants, seed=seed, progress=advance)}

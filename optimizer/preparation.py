@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from optimizer.candidates import PricesAt
 from optimizer.distillation.objectives import SoftTargets
 from optimizer.effort import Effort
 from optimizer.encoding import Encoded, typical_length
+from optimizer.engine import Engine
 from optimizer.job import Job
 from optimizer.measuring import measure_models, write_input_pool
 from optimizer.model_folder import inspect_folder
@@ -35,9 +37,9 @@ from optimizer.target import MaxDrop, Target
 from optimizer.tasks import read_task
 from optimizer.teacher import Teacher, encode_parts, load_tokenizer, prepare_teacher, token_limit, untrained
 
-__all__ = ["activation_of", "prepare", "profile_of"]
+__all__ = ["activation_of", "prepare", "profile_of", "sparse_profile_of"]
 
-RUNTIME = "onnxruntime-cpu"
+RUNTIME, SPARSE_RUNTIME = "onnxruntime-cpu", "onnxruntime-cpu+sparse"
 WORTH_SAYING = 0.02  # share of texts that are cut
 
 
@@ -61,8 +63,10 @@ def prepare(job: Job, progress: Progress) -> Setting:
     seq_len = job.seq_len or typical_length(rows["dev"])
     workload = Workload(batch=job.batch, seq_len=seq_len, threads=job.threads or device.cores)
     shape = Architecture.of(model)
-    profile = profile_of(device, shape, workload, job.effort, progress, activation=activation_of(model))
+    activation = activation_of(model)
+    profile = profile_of(device, shape, workload, job.effort, progress, activation)
     _refuse_impossible(job.target, profile, shape, workload)
+    with_zeros = sparse_profile_of(profile, shape, workload, job.effort, progress, activation)
     job.open()
     teacher = prepare_teacher(
         job.model,
@@ -78,7 +82,8 @@ def prepare(job: Job, progress: Progress) -> Setting:
     job.tick()
     baselines = _baselines(job, teacher, tokenizer, profile, workload, progress)
     anchors = [Anchor.of("teacher", shape, workload, b.precision, b.ms / 1e3) for b in baselines]
-    profile = profile.with_anchor(*anchors)
+    stock = Engine.of(profile.with_anchor(*anchors))
+    engines = [stock] if with_zeros is None else [stock, Engine.of(with_zeros.over(stock.profile), skips_zeros=True)]
     job.tick()
     return Setting(
         task=teacher.task,
@@ -88,10 +93,8 @@ def prepare(job: Job, progress: Progress) -> Setting:
         dev=teacher.dev,
         test=teacher.test,
         device=device,
-        runtime=profile.runtime,
+        engines=tuple(engines),
         workload=workload,
-        profile=profile,
-        latency=LatencyModel().fit(profile),
         baselines=baselines,
         target=job.target,
         effort=job.effort,
@@ -110,10 +113,38 @@ def profile_of(
     effort: Effort,
     progress: Progress,
     activation: str = "gelu",
-    runtime: Runtime | None = None,
 ) -> LatencyProfile:
-    """The device's profile for models up to this shape, from the cache where it is known."""
-    request = ProfileRequest(
+    """The device's profile for models up to this shape with the stock runtime, from the cache where it is known."""
+    request = _request(shape, workload, effort, activation)
+    profile = _profiled(device, get(RUNTIME), request, progress)
+    progress.say(f"runtime options that are fastest here: {profile.runtime.options() or 'the stock ones'}")
+    return profile
+
+
+def sparse_profile_of(
+    stock: LatencyProfile,
+    shape: Architecture,
+    workload: Workload,
+    effort: Effort,
+    progress: Progress,
+    activation: str = "gelu",
+) -> LatencyProfile | None:
+    """What zeros bring on the device with sparse operators; None, said with the reason, where there are none for it.
+
+    `stock` is the stock runtime's profile, whose options are the best for what stays dense. `over(stock)` knows both.
+    """
+    request = replace(_request(shape, workload, effort, activation), sparse=True)
+    try:
+        runtime = get(SPARSE_RUNTIME)
+        runtime = runtime.with_options({**runtime.options(), **stock.runtime.options()})
+        return _profiled(stock.device, runtime, request, progress)
+    except TrimfitError as error:
+        progress.say(f"zeros are not tried with sparse operators: {error}")
+        return None
+
+
+def _request(shape: Architecture, workload: Workload, effort: Effort, activation: str) -> ProfileRequest:
+    return ProfileRequest(
         hidden_size=shape.hidden_size,
         head_size=shape.head_size,
         max_heads=max(layer.heads for layer in shape.layers),
@@ -123,10 +154,13 @@ def profile_of(
         activation=activation,
         budget=effort.profile,
     )
-    with progress.step(f"Profiling {device.name}: hidden size {shape.hidden_size}, {workload}") as advance:
-        profile = run_profile(device, runtime or get(RUNTIME), request, progress=lambda label, share: advance(share))
-    progress.say(f"runtime options that are fastest here: {profile.runtime.options() or 'the stock ones'}")
-    return profile.only(shape.hidden_size, shape.head_size, workload, activation)
+
+
+def _profiled(device: Device, runtime: Runtime, request: ProfileRequest, progress: Progress) -> LatencyProfile:
+    title = f"Profiling {device.name}: {runtime.name}, hidden size {request.hidden_size}, {request.workload}"
+    with progress.step(title) as advance:
+        profile = run_profile(device, runtime, request, progress=lambda label, share: advance(share))
+    return profile.only(request.hidden_size, request.head_size, request.workload, request.activation)
 
 
 def _refuse_impossible(target: Target, profile: LatencyProfile, shape: Architecture, workload: Workload) -> None:
@@ -171,8 +205,8 @@ def _baselines(
     paths = {p: runtime.prepare(fp32, p, folder / f"{p}.onnx") for p in runtime.precisions}
     inputs = write_input_pool(folder / "inputs.npz", teacher.dev, workload, job.seed)
     with progress.step("Timing the teacher on the device") as advance:
-        names = {f"teacher {p}": path for p, path in paths.items()}
-        measured = measure_models(names, runtime, workload, inputs, seed=job.seed, advance=advance)
+        models = {f"teacher {p}": (path, runtime) for p, path in paths.items()}
+        measured = measure_models(models, workload, inputs, seed=job.seed, advance=advance)
     rows = teacher.dev
     found = []
     with progress.step("Scoring the teacher at every precision") as advance:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import Comparison, Measurement, compare
+from hardware_profiles.runtimes import Runtime
 from optimizer.measuring import measure_models, write_input_pool
 from optimizer.setting import Setting
 from optimizer.target import LatencyMs, MaxDrop
@@ -51,12 +52,13 @@ class Proof:
         return self.versus_teacher.low >= target.ratio
 
 
-def prove(setting: Setting, onnx: Path, title: str) -> Proof:
-    """Time teacher at every precision and student in turns, in one run on the device."""
-    models = {f"teacher {b.precision}": b.onnx for b in setting.baselines} | {STUDENT: onnx}
+def prove(setting: Setting, onnx: Path, runtime: Runtime, title: str) -> Proof:
+    """Time teacher at every precision (stock runtime) and student (its own) in turns, in one run on the device."""
+    models = {f"teacher {b.precision}": (b.onnx, setting.stock) for b in setting.baselines}
+    models[STUDENT] = onnx, runtime
     inputs = write_input_pool(setting.work / "inputs.npz", setting.dev, setting.workload, setting.seed)
     with setting.progress.step(title) as advance:
-        found = measure_models(models, setting.runtime, setting.workload, inputs, seed=setting.seed, advance=advance)
+        found = measure_models(models, setting.workload, inputs, seed=setting.seed, advance=advance)
     dense = [found[f"teacher {b.precision}"] for b in setting.baselines]
     strongest = min(dense, key=lambda m: m.median)
     proof = Proof(found, compare(dense[0], found[STUDENT]), compare(strongest, found[STUDENT]))

@@ -15,6 +15,7 @@ from optimizer.candidates import Candidate
 from optimizer.decision import Decision
 from optimizer.decision_record import RaceHeat
 from optimizer.distillation.trainer import Schedule, steps_within, train
+from optimizer.pruning.patterns import Zeros
 from optimizer.pruning.zeros import KeepZeros, set_zeros
 from optimizer.setting import Setting, learning_rates
 from optimizer.surgery import keep
@@ -69,8 +70,8 @@ def _start(setting: Setting, candidate: Candidate) -> PreTrainedModel:
     model = copy.deepcopy(setting.teacher)
     if candidate.changes_shape and candidate.plan is not None:
         keep(model, candidate.plan)
-    if candidate.sparsity:
-        set_zeros(model, candidate.sparsity)
+    if isinstance(candidate.pattern, Zeros):
+        set_zeros(model, candidate.pattern)
     return model
 
 
@@ -80,7 +81,7 @@ def _run(setting: Setting, runner: _Runner, minutes: float, heat: int) -> Candid
     if candidate.changes_shape or candidate.sparsity:
         steps = _train(setting, runner, minutes, heat)
     dev = setting.dev.sample(DEV_ROWS, seed=setting.seed)
-    runner.dev = deployed_score(runner.model, setting, candidate.precision, dev)
+    runner.dev = deployed_score(runner.model, setting, candidate, dev)
     done = candidate.race[-1].steps if candidate.race else 0
     return replace(candidate, race=(*candidate.race, RaceHeat(steps=done + steps, dev=runner.dev, survived=True)))
 

@@ -10,13 +10,13 @@ from transformers import PreTrainedModel
 
 from benchmarks.workload import Workload
 from hardware_profiles.device import Device
-from hardware_profiles.latency_model import LatencyModel
-from hardware_profiles.profile import Anchor, LatencyProfile
+from hardware_profiles.profile import Anchor
 from hardware_profiles.runtimes import Runtime
 from optimizer.architecture import Architecture
-from optimizer.candidates import PricesAt
+from optimizer.candidates import Candidate, PricesAt
 from optimizer.effort import Effort
 from optimizer.encoding import Encoded
+from optimizer.engine import Engine
 from optimizer.progress import Progress
 from optimizer.target import Target
 from optimizer.tasks import Task
@@ -47,10 +47,8 @@ class Setting:
     dev: Encoded
     test: Encoded | None
     device: Device
-    runtime: Runtime
+    engines: tuple[Engine, ...]  # the stock runtime first
     workload: Workload
-    profile: LatencyProfile
-    latency: LatencyModel  # fitted to the profile
     baselines: tuple[Baseline, ...]  # fp32 first
     target: Target
     effort: Effort
@@ -59,6 +57,19 @@ class Setting:
     work: Path
     progress: Progress
     max_tokens: int  # at which texts are cut
+
+    @property
+    def stock(self) -> Runtime:
+        """The stock runtime, which baselines and all but zeros run with."""
+        return self.engines[0].runtime
+
+    def engine(self, name: str) -> Engine:
+        """The engine of a runtime's name."""
+        return next(engine for engine in self.engines if engine.name == name)
+
+    def runtime_of(self, candidate: Candidate) -> Runtime:
+        """What executes a candidate on the device."""
+        return self.engine(candidate.runtime).runtime
 
     @property
     def teacher_ms(self) -> float:
@@ -74,15 +85,17 @@ class Setting:
         """The uncompressed teacher at a precision."""
         return next(b for b in self.baselines if b.precision == precision)
 
-    def corrected(self, name: str, shape: Architecture, precision: str, ms: float) -> Setting:
+    def corrected(self, name: str, candidate: Candidate, shape: Architecture, sparsity: float, ms: float) -> Setting:
         """The same setting with a latency model that has learned what a real model took."""
-        anchor = Anchor.of(name, shape, self.workload, precision, ms / 1e3)
-        profile = self.profile.with_anchor(anchor)
-        return replace(self, profile=profile, latency=LatencyModel().fit(profile))
+        zeros = candidate.zeros if sparsity else "dense"
+        anchor = Anchor.of(name, shape, self.workload, candidate.precision, ms / 1e3, pattern=zeros, sparsity=sparsity)
+        engines = (e.with_anchor(anchor) if e.name == candidate.runtime else e for e in self.engines)
+        return replace(self, engines=tuple(engines))
 
-    def prices(self, precision: str) -> PricesAt:
-        """What pieces of the teacher cost on the device at a precision."""
-        return PricesAt(self.latency, Architecture.of(self.teacher), self.workload, precision)
+    def prices(self, precision: str, runtime: str | None = None) -> PricesAt:
+        """What pieces of the teacher cost on the device at a precision; with the stock runtime unless one is named."""
+        engine = self.engines[0] if runtime is None else self.engine(runtime)
+        return PricesAt(engine.latency, Architecture.of(self.teacher), self.workload, precision)
 
 
 def learning_rates(hidden_size: int) -> tuple[float, float]:

@@ -15,6 +15,7 @@ from optimizer.candidates import Candidate
 from optimizer.compression import Student
 from optimizer.decision import Decision
 from optimizer.decision_record import Correction, DecisionRecord, KeptLayer, ScoredPoint
+from optimizer.deployment.options import portable_options
 from optimizer.encoding import Encoded
 from optimizer.inference import predict
 from optimizer.manifest import (
@@ -44,7 +45,7 @@ def manifest_of(
     predicted_ms: float,
 ) -> Manifest:
     """The manifest, its files and minutes still to be filled in. Scores the test part, with the ONNX file."""
-    part, teacher_logits, student_logits = _final_logits(setting, artefact)
+    part, teacher_logits, student_logits = _final_logits(setting, winner, artefact)
     metric = setting.task.metric
     teacher_scores, student_scores = scores(part.labels, teacher_logits), scores(part.labels, student_logits)
     shape = student.origin.after
@@ -66,8 +67,8 @@ def manifest_of(
         student=StudentFacts(
             pattern="structured" if shape != student.origin.before else winner.pattern_name,
             precision=winner.precision,
-            runtime=setting.runtime.name,
-            sparsity=winner.sparsity,
+            runtime=winner.runtime,
+            sparsity=student.sparsity,
             layers=shape.layers,
             parameters=_parameters(student.model),
             onnx_bytes=_bytes(artefact.path),
@@ -100,7 +101,7 @@ def decision_record(
         device=_device(setting),
         workload=setting.workload,
         target=str(setting.target),
-        runtime_options=setting.runtime.options(),
+        runtime_options=portable_options(setting.runtime_of(decision.winner) if decision.winner else setting.stock),
         teacher_ms=setting.teacher_ms,
         target_ms=decision.target_ms * (proof.clock(setting, "fp32") if proof else 1.0),
         candidates=tuple(c.record(setting.teacher_ms, chosen=c.name == winner) for c in decision.candidates),
@@ -112,10 +113,10 @@ def decision_record(
     )
 
 
-def _final_logits(setting: Setting, artefact: Artefact) -> tuple[Encoded, np.ndarray, np.ndarray]:
+def _final_logits(setting: Setting, winner: Candidate, artefact: Artefact) -> tuple[Encoded, np.ndarray, np.ndarray]:
     part = setting.dev if setting.test is None else setting.test
     teacher = predict(setting.teacher, part)
-    return part, teacher, logits_of(setting.runtime, artefact.path, part, setting.workload.batch)
+    return part, teacher, logits_of(setting.runtime_of(winner), artefact.path, part, setting.workload.batch)
 
 
 def _groups(setting: Setting, labels: np.ndarray, teacher: np.ndarray, student: np.ndarray) -> dict[str, GroupScore]:
@@ -188,7 +189,7 @@ def _speedup(comparison: Comparison, setting: Setting) -> Speedup:
         median=comparison.speedup,
         low=comparison.low,
         high=comparison.high,
-        versus=f"{comparison.baseline} {setting.runtime.name}",
+        versus=f"{comparison.baseline} {setting.stock.name}",
     )
 
 

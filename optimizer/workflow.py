@@ -12,15 +12,16 @@ from benchmarks.errors import TrimfitError
 from optimizer.architecture import Architecture
 from optimizer.artefact import Artefact, build, logits_of
 from optimizer.candidates import Candidate
-from optimizer.compression import Student, compress, cut_and_train, recover, untouched
-from optimizer.decision import SAFETY, Decision, decide
+from optimizer.compression import Student, compress, cut_and_train, predicted_ms, recover, untouched
+from optimizer.decision import Decision, decide, reason_of_runtime
 from optimizer.decision_record import Correction, DecisionRecord
 from optimizer.deployment.folder import Deployment, publish, stage_files
 from optimizer.job import Job
+from optimizer.judgement import SAFETY
 from optimizer.preparation import prepare
 from optimizer.progress import Progress
 from optimizer.proof import Proof, prove
-from optimizer.pruning.patterns import Width
+from optimizer.pruning.patterns import Width, Zeros
 from optimizer.race import race
 from optimizer.scoring import score
 from optimizer.setting import Setting
@@ -85,13 +86,15 @@ def _decided(setting: Setting) -> Decision:
         decision_record(setting, decision).write(setting.work)
         return decision
     if not able:
-        fastest = min(setting.prices(p).fastest_ms() for p in setting.runtime.precisions)
+        fastest = min(setting.prices(p).fastest_ms() for p in setting.stock.precisions)
         raise TrimfitError(
             f"no candidate reaches {setting.target} on {setting.device.name}: the fastest possible is "
             f"{fastest:.2f} ms, {setting.teacher_ms / fastest:.1f}x: ask for less"
         )
     with setting.progress.step(f"Racing {', '.join(able)}") as advance:
         decision = race(setting, decision, advance)
+    assert decision.winner is not None
+    decision = replace(decision, reason=decision.reason + reason_of_runtime(setting, decision.winner))
     decision_record(setting, decision).write(setting.work)
     return decision
 
@@ -137,13 +140,13 @@ def _as_fast_as_allowed(setting: Setting, decision: Decision) -> tuple[Student, 
 def _trail(setting: Setting, winner: Candidate, start: Student, lowest: float) -> list[Student]:
     """Ever smaller students, each `STRIDE` faster than the one before, as long as dev stays above `lowest`."""
     trail = [start]
-    budget = setting.prices(winner.precision).predict(start.origin.after).ms
+    budget = predicted_ms(setting, winner, start)
     minutes = setting.effort.compress_minutes / setting.effort.rounds
-    while winner.changes_shape and len(trail) <= MOST_STRIDES:
+    while (winner.changes_shape or winner.sparsity) and len(trail) <= MOST_STRIDES:
         budget /= STRIDE
         name = f"round {len(trail)}"
         student = cut_and_train(setting, trail[-1], winner, budget, name=name, minutes=minutes, only_smaller=True)
-        if student.origin.after == trail[-1].origin.after or student.dev < lowest:
+        if student.form == trail[-1].form or student.dev < lowest:
             break
         trail.append(student)
     return trail
@@ -156,8 +159,9 @@ class _Scored:
 
 
 def _deployed(setting: Setting, student: Student, winner: Candidate, folder: Path) -> _Scored:
-    artefact = build(student.model, setting.tokenizer, setting.runtime, winner.precision, folder, setting.dev)
-    logits = logits_of(setting.runtime, artefact.path, setting.dev, setting.workload.batch)
+    runtime = setting.runtime_of(winner)
+    artefact = build(student.model, setting.tokenizer, runtime, winner.precision, folder, setting.dev)
+    logits = logits_of(runtime, artefact.path, setting.dev, setting.workload.batch)
     return _Scored(artefact, score(setting.dev.labels, logits, setting.task.metric))
 
 
@@ -169,26 +173,28 @@ def _finished(setting: Setting, student: Student, winner: Candidate) -> tuple[_F
         finish = _measured(setting, student, winner, len(corrections))
         measured = finish.proof.student.median * 1e3
         clock = finish.proof.clock(setting, winner.precision)
-        shape = student.origin.after
+        shape, sparsity = student.form
         corrections.append(
             Correction(
-                predicted_ms=clock * setting.prices(winner.precision).predict(shape).ms,
+                predicted_ms=clock * predicted_ms(setting, winner, student),
                 measured_ms=measured,
                 speedup=finish.proof.versus_teacher.speedup,
                 layers=shape.layers,
+                sparsity=sparsity,
             )
         )
         if isinstance(target, MaxDrop) or finish.proof.meets(setting, finish.dev):
             return finish, corrections
         if len(corrections) > MOST_CORRECTIONS:
             return finish, corrections
-        setting = setting.corrected(f"student {len(corrections)}", shape, winner.precision, measured / clock)
-        winner = replace(winner, pattern=Width())  # the finest cuts there are, whatever led here
+        setting = setting.corrected(f"student {len(corrections)}", winner, shape, sparsity, measured / clock)
+        if not isinstance(winner.pattern, Zeros):  # of which there can be more
+            winner = replace(winner, pattern=Width())  # the finest cuts there are, whatever led here
         # against the teacher as timed beside the student, and a little lower each time
         wanted = target.milliseconds(finish.proof.teacher.median * 1e3)
         budget = wanted / clock * SAFETY ** (1 + len(corrections) / 2)
         smaller = _cut_on(setting, student, winner, budget, len(corrections))
-        if smaller.origin.after == shape:
+        if smaller.form == student.form:
             return finish, corrections  # nothing smaller is left on this device
         student = smaller
 
@@ -198,7 +204,7 @@ def _cut_on(setting: Setting, student: Student, winner: Candidate, budget_ms: fl
     minutes = setting.effort.compress_minutes / setting.effort.rounds
     name = f"correction {number}"
     cut = cut_and_train(setting, student, winner, budget_ms, name=name, minutes=minutes, only_smaller=True)
-    if cut.origin.after == student.origin.after:
+    if cut.form == student.form:
         return student
     return recover(
         setting,
@@ -213,8 +219,11 @@ def _measured(setting: Setting, student: Student, winner: Candidate, attempt: in
     folder = setting.work / f"attempt-{attempt}"
     with setting.progress.step("Exporting and scoring the student"):
         scored = _deployed(setting, student, winner, folder)
-    setting.progress.say(f"student {winner.precision}: dev {setting.task.metric} {scored.dev:.4f} with onnxruntime")
-    proof = prove(setting, scored.artefact.path, "Timing teacher and student on the device")
+    setting.progress.say(
+        f"student {winner.precision}: dev {setting.task.metric} {scored.dev:.4f} with {winner.runtime}"
+    )
+    runtime = setting.runtime_of(winner)
+    proof = prove(setting, scored.artefact.path, runtime, "Timing teacher and student on the device")
     return _Finish(student, scored.artefact, scored.dev, proof)
 
 
@@ -230,7 +239,7 @@ def _published(
             model=finish.student.model,
             tokenizer=setting.tokenizer,
             onnx=finish.artefact.path,
-            runtime=setting.runtime,
+            runtime=setting.runtime_of(decision.winner),
             workload=setting.workload,
             longest=setting.max_tokens,
             measurements=list(finish.proof.measurements.values()),

@@ -18,6 +18,7 @@ from benchmarks.workload import Workload
 from hardware_profiles.runtimes import Runtime
 from optimizer import files
 from optimizer.decision_record import DecisionRecord
+from optimizer.deployment.options import library_of, portable_options
 from optimizer.manifest import Manifest
 from optimizer.model_folder import load, save
 from optimizer.report import write_report
@@ -69,7 +70,15 @@ def stage_files(
     for file in onnx.parent.glob(f"{onnx.name}*"):
         shutil.copyfile(file, stage / file.name.replace(onnx.name, "model.onnx"))
     labels = [model.config.id2label[index] for index in range(model.config.num_labels)]
-    note = {"options": runtime.options(), "threads": workload.threads, "longest": longest, "labels": labels}
+    if library := library_of(runtime):
+        shutil.copyfile(library, stage / library.name)
+    note = {
+        "runtime": runtime.name,
+        "options": portable_options(runtime),
+        "threads": workload.threads,
+        "longest": longest,
+        "labels": labels,
+    }
     (stage / "runtime.json").write_text(json.dumps(note, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     shutil.copyfile(Path(__file__).with_name("run_template.py"), stage / "run.py")
     for measurement in measurements:

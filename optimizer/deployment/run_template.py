@@ -21,6 +21,8 @@ def load() -> tuple:
     options.intra_op_num_threads = RUNTIME["threads"]
     for key, value in RUNTIME["options"].get("config", {}).items():
         options.add_session_config_entry(key, value)
+    if library := RUNTIME["options"].get("custom_op_library"):  # sparse operators; the file lies beside the model
+        options.register_custom_ops_library(str(HERE / library))
     session = onnxruntime.InferenceSession(
         str(HERE / "model.onnx"),
         options,

@@ -1,17 +1,33 @@
-"""Masks: which single weights an unstructured candidate keeps. Pure functions on weight matrices."""
+"""Masks: which weights a candidate with zeros keeps. Pure functions on weight matrices [outputs, inputs]."""
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 
-__all__ = ["magnitude_mask"]
+__all__ = ["BLOCK", "block_mask", "magnitude_mask"]
+
+BLOCK = 4  # consecutive inputs of one output
 
 
 def magnitude_mask(weight: torch.Tensor, sparsity: float) -> torch.Tensor:
     """True where a weight stays: the round(sparsity * n) smallest |w| are dropped (Han et al. 2015, section 3)."""
+    return _all_but_smallest(weight.detach().abs(), sparsity)
+
+
+def block_mask(weight: torch.Tensor, sparsity: float) -> torch.Tensor:
+    """True where a weight stays: of the n blocks of 1x4, round(sparsity * n) of the least sum of squares are dropped.
+
+    Inputs that are no multiple of 4 leave a smaller block at the end of each row.
+    """
+    rows, inputs = weight.shape
+    squares = F.pad(weight.detach().square(), (0, -inputs % BLOCK)).reshape(rows, -1, BLOCK).sum(dim=2)
+    return _all_but_smallest(squares, sparsity).repeat_interleave(BLOCK, dim=1)[:, :inputs]
+
+
+def _all_but_smallest(sizes: torch.Tensor, sparsity: float) -> torch.Tensor:
     if not 0 <= sparsity < 1:
         raise ValueError(f"sparsity must be in [0, 1), got {sparsity:g}: at 1 no weight would be left")
-    drop = round(sparsity * weight.numel())
-    mask = torch.ones(weight.numel(), dtype=torch.bool, device=weight.device)
-    mask[weight.detach().abs().flatten().argsort()[:drop]] = False
-    return mask.reshape(weight.shape)
+    mask = torch.ones(sizes.numel(), dtype=torch.bool, device=sizes.device)
+    mask[sizes.flatten().argsort()[: round(sparsity * sizes.numel())]] = False
+    return mask.reshape(sizes.shape)

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import singledispatch
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
-from hardware_profiles.unit import Kind
+from hardware_profiles.unit import Kind, Pattern
 from optimizer.architecture import Architecture
 from optimizer.pruning.allocation import Option, allocate
 from optimizer.pruning.sensitivity import Sensitivity
 from optimizer.surgery import LayerPlan
 
-__all__ = ["Dense", "Depth", "Plan", "Prices", "Unstructured", "View", "Width", "propose"]
+__all__ = ["Block", "Dense", "Depth", "Plan", "Prices", "Unstructured", "View", "Width", "Zeros", "propose"]
 
 Plan = list["LayerPlan | None"]
 
@@ -62,10 +62,25 @@ class Depth:
 
 
 @dataclass(frozen=True)
-class Unstructured:
-    """Single weights of the linear layers become zero; nothing is removed."""
+class Zeros:
+    """A share of every linear layer's weights becomes zero; nothing is removed."""
 
     sparsity: float
+    word: ClassVar[Pattern]
+
+
+@dataclass(frozen=True)
+class Unstructured(Zeros):
+    """Single weights become zero."""
+
+    word: ClassVar[Pattern] = "unstructured"
+
+
+@dataclass(frozen=True)
+class Block(Zeros):
+    """Weights become zero in blocks of 4 consecutive inputs of one output, as int8 kernels multiply them."""
+
+    word: ClassVar[Pattern] = "block"
 
 
 @singledispatch
@@ -80,7 +95,7 @@ def _(pattern: Dense, view: View, prices: Prices, target_ms: float) -> Plan | No
 
 
 @propose.register
-def _(pattern: Unstructured, view: View, prices: Prices, target_ms: float) -> Plan | None:
+def _(pattern: Zeros, view: View, prices: Prices, target_ms: float) -> Plan | None:
     return _everything(view.architecture)
 
 

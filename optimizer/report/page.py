@@ -22,6 +22,7 @@ from optimizer.report.group_rows import GroupRow, group_rows
 
 __all__ = ["write_report"]
 
+_ZEROS = {"unstructured": "", "block": " in blocks of 4 inputs"}
 _LEAST_GROUP_AXIS = 0.01  # one point: smaller differences are not blown up to full width
 _FILTERS = {
     "ms": wording.milliseconds,
@@ -231,7 +232,8 @@ def _most(decision: DecisionRecord) -> LayerShape:
 
 
 def _kept_words(manifest: Manifest) -> str:
-    if manifest.student.pattern == "unstructured":
-        zeros = wording.percent(manifest.student.sparsity)
-        return f"Nothing is removed: {zeros} of the weights are zero; only a runtime that skips them is faster."
+    student = manifest.student
+    if student.pattern in _ZEROS:
+        zeros, which = wording.percent(student.sparsity), _ZEROS[student.pattern]
+        return f"Nothing is removed: {zeros} of the layers' weights are zero{which}, and {student.runtime} skips them."
     return "Full squares and bars live on in the student; empty ones are gone from the file, not masked."

@@ -217,7 +217,7 @@ def test_a_magnitude_mask_drops_exactly_the_smallest() -> None:
 
 
 def test_zeros_stay_zero_while_training(make_classifier: Callable[..., PreTrainedModel]) -> None:
-    model = set_zeros(make_classifier(), 0.75)
+    model = set_zeros(make_classifier(), Unstructured(0.75))
     callback = KeepZeros(model)
     masks = [weight == 0 for weight in linear_weights(model)]
     assert all(mask.float().mean().item() == pytest.approx(0.75, abs=0.01) for mask in masks)

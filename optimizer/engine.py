@@ -1,0 +1,41 @@
+"""Engine: a runtime with the options it deploys with, what was measured with it, and what that predicts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hardware_profiles.latency_model import LatencyModel
+from hardware_profiles.profile import Anchor, LatencyProfile
+from hardware_profiles.profile_request import SKIPPED
+from hardware_profiles.runtimes import Runtime
+from hardware_profiles.unit import Pattern
+
+__all__ = ["Engine"]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One way to execute models on the device. `latency` is fitted to `profile`."""
+
+    runtime: Runtime
+    profile: LatencyProfile
+    latency: LatencyModel
+    skips_zeros: bool = False
+
+    @classmethod
+    def of(cls, profile: LatencyProfile, *, skips_zeros: bool = False) -> Engine:
+        """The engine that a profile is of."""
+        return cls(profile.runtime, profile, LatencyModel().fit(profile), skips_zeros)
+
+    @property
+    def name(self) -> str:
+        """The runtime's name."""
+        return self.runtime.name
+
+    def skipped(self, precision: str) -> Pattern | None:
+        """Which zeros it makes use of at a precision; None for a runtime that multiplies by them."""
+        return SKIPPED.get(precision) if self.skips_zeros else None
+
+    def with_anchor(self, *anchors: Anchor) -> Engine:
+        """The same engine with a latency model that has learned what real models took."""
+        return Engine.of(self.profile.with_anchor(*anchors), skips_zeros=self.skips_zeros)

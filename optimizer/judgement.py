@@ -1,0 +1,155 @@
+"""Judge: what a candidate is predicted to take and to lose, and why it is not worth training if it is not."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+from optimizer.architecture import Architecture
+from optimizer.candidates import Candidate, PricesAt, shape_of
+from optimizer.engine import Engine
+from optimizer.pruning.patterns import Block, Dense, Depth, Plan, Unstructured, View, Width, Zeros, propose
+from optimizer.pruning.sensitivity import curve_rows, divergence, loss_of_plan
+from optimizer.pruning.zeros import set_zeros
+from optimizer.setting import Setting
+from optimizer.target import MaxDrop
+
+__all__ = ["SAFETY", "Judge", "fitting_plan"]
+
+WORTHWHILE = 1.10  # zeros that bring less than this are refused: they cost accuracy
+SAFETY = 0.97  # of the wanted latency is aimed at, so that the whole interval of the measured speed-up lies above it
+FITTING_ROUNDS = 5
+_ZEROS: dict[str, type[Zeros]] = {"unstructured": Unstructured, "block": Block}
+
+
+class Judge:
+    """Makes candidates for one target. `view` is of the teacher."""
+
+    def __init__(self, setting: Setting, view: View, target_ms: float) -> None:
+        self.setting = setting
+        self.view = view
+        self.target_ms = target_ms
+        self._losses: dict[Zeros, float] = {}
+
+    def judged(self, pattern: Any, precision: str, engine: Engine) -> Candidate:
+        """The candidate of a pattern, refused with a reason where it cannot pay."""
+        prices = self.setting.prices(precision, engine.name)
+        plan = self._plan(pattern, prices)
+        whole = self.view.architecture
+        shape = whole if plan is None else shape_of(whole, plan)
+        zeros = (pattern.word, pattern.sparsity) if isinstance(pattern, Zeros) else ()
+        candidate = Candidate(
+            name=_name(pattern, precision, shape, whole, engine),
+            pattern=pattern,
+            precision=precision,
+            runtime=engine.name,
+            plan=plan,
+            architecture=shape,
+            predicted=prices.predict(shape, *zeros),
+            estimated_loss=self._estimated_loss(pattern, precision, plan),
+        )
+        reason = self._refusal(candidate, prices, engine)
+        return candidate.refuse(reason) if reason else candidate
+
+    def with_zeros(self, precision: str, engine: Engine) -> Candidate:
+        """The candidate with the fewest zeros that reach the target on a runtime that skips them; else with the most.
+
+        Raises TrimfitError when no zeros were measured.
+        """
+        kind = _ZEROS[engine.skipped(precision) or "unstructured"]
+        prices = self.setting.prices(precision, engine.name)
+        least = prices.least_sparsity(self.view.architecture, kind.word, self.target_ms * SAFETY)
+        return self.judged(kind(prices.sparsities(kind.word)[-1] if least is None else least), precision, engine)
+
+    def _plan(self, pattern: Any, prices: PricesAt) -> Plan | None:
+        if isinstance(pattern, (Dense, Zeros)):
+            return propose(pattern, self.view, prices, self.target_ms)
+        return fitting_plan(pattern, self.view, prices, self.target_ms * SAFETY)
+
+    # -- loss -----------------------------------------------------------------------------------------------
+
+    def _estimated_loss(self, pattern: Any, precision: str, plan: Plan | None) -> float:
+        rounding = self.setting.baseline(precision).divergence
+        if isinstance(pattern, Zeros):
+            return rounding + self._loss_of(pattern)
+        if plan is None:
+            return math.inf
+        if isinstance(pattern, Dense):
+            return rounding
+        return rounding + loss_of_plan(self.setting.teacher, self.setting.calibration, plan)
+
+    def _loss_of(self, pattern: Zeros) -> float:
+        if pattern not in self._losses:
+            teacher = self.setting.teacher
+            rows = curve_rows(teacher, self.setting.calibration)
+            sparse = set_zeros(copy.deepcopy(teacher), pattern)
+            self._losses[pattern] = max(0.0, divergence(sparse, rows) - divergence(teacher, rows))
+        return self._losses[pattern]
+
+    # -- refusals -------------------------------------------------------------------------------------------
+
+    def _refusal(self, candidate: Candidate, prices: PricesAt, engine: Engine) -> str | None:
+        """Why a candidate is not worth training, as a sentence; None if it is."""
+        setting, target_ms = self.setting, self.target_ms
+        word = "is the first stride" if isinstance(setting.target, MaxDrop) else "wanted"
+        name, wanted = candidate.name, f"{target_ms:.2f} ms {word}"
+        if isinstance(candidate.pattern, Zeros):
+            return self._refusal_of_zeros(candidate, prices, engine)
+        if candidate.plan is None:
+            least = prices.fastest_ms() if isinstance(candidate.pattern, Width) else prices.one_layer_ms()
+            return f"{name}: even its smallest shape takes {least:.2f} ms, {wanted}"
+        dense_ms = setting.baseline(candidate.precision).ms
+        if isinstance(candidate.pattern, Dense) and dense_ms > target_ms * SAFETY:
+            if candidate.precision == "fp32":
+                return f"{name}: this is the teacher itself, {dense_ms:.2f} ms measured, {wanted}"
+            reached = f"{setting.teacher_ms / dense_ms:.2f}x measured ({dense_ms:.2f} ms)"
+            return f"{name}: {reached}, {wanted}: lower precision alone is not enough"
+        if candidate.changes_shape and candidate.architecture == self.view.architecture:
+            same = f"the same model as dense {candidate.precision}"
+            return f"{name}: nothing has to be cut to reach {target_ms:.2f} ms, {same}"
+        return None
+
+    def _refusal_of_zeros(self, candidate: Candidate, prices: PricesAt, engine: Engine) -> str | None:
+        speedup = prices.zeros_speedup(candidate.zeros, candidate.sparsity)
+        measured = f"{candidate.name}: {speedup:.2f}x measured on {engine.name}"
+        if engine.skips_zeros:
+            dense_ms = prices.predict(candidate.architecture).ms
+            if dense_ms <= self.target_ms * SAFETY:
+                reached = f"{dense_ms:.2f} ms predicted without them"
+                return f"{candidate.name}: no zeros are needed to reach {self.target_ms:.2f} ms, {reached}"
+            if prices.zeros_speedup(candidate.zeros, prices.sparsities(candidate.zeros)[-1]) < WORTHWHILE:
+                return f"{measured}: on this device zeros do not pay in {candidate.precision}"
+        elif speedup < WORTHWHILE:
+            return f"{measured}: this runtime does not skip zeros"
+        if candidate.predicted.ms > self.target_ms:
+            return f"{measured}, {candidate.predicted.ms:.2f} ms predicted, {self.target_ms:.2f} ms wanted"
+        return None
+
+
+def fitting_plan(pattern: Any, view: View, prices: PricesAt, target_ms: float) -> Plan | None:
+    """A plan whose whole shape is predicted to take at most `target_ms`, and hardly less.
+
+    Patterns add up prices of single layers; caches make the sum of a small model less than that, so the sum asked for
+    is corrected by what the whole shape is predicted to take.
+    """
+    best: tuple[float, Plan] | None = None
+    asked = target_ms
+    for _ in range(FITTING_ROUNDS):
+        plan = propose(pattern, view, prices, asked)
+        if plan is None:
+            break
+        ms = prices.predict(shape_of(view.architecture, plan)).ms
+        if ms <= target_ms and (best is None or ms > best[0]):
+            best = ms, plan
+        asked *= target_ms / ms
+    return best[1] if best else None
+
+
+def _name(pattern: Any, precision: str, shape: Architecture, whole: Architecture, engine: Engine) -> str:
+    if isinstance(pattern, Depth):
+        return f"depth {shape.depth}/{whole.depth} {precision}"
+    if isinstance(pattern, Zeros):
+        operators = " with sparse operators" if engine.skips_zeros else ""
+        return f"{pattern.word} {100 * pattern.sparsity:.0f} % {precision}{operators}"
+    return f"{type(pattern).__name__.lower()} {precision}"
