@@ -33,7 +33,7 @@ def declare(graph: onnx.GraphProto, types: Iterable[onnx.ValueInfoProto]) -> Non
 
 
 def sweep(graph: onnx.GraphProto) -> None:
-    """Drop the nodes that no output depends on and the initializers that no node reads."""
+    """Drop the nodes that no output depends on, the initializers that no node reads, and what was said of both."""
     read = {entry.name for entry in graph.output}
     live: list[onnx.NodeProto] = []
     for node in reversed(graph.node):
@@ -41,9 +41,10 @@ def sweep(graph: onnx.GraphProto) -> None:
             live.append(node)
             read.update(node.input, read_inside(node))
     _set_nodes(graph, reversed(live))
-    kept = [tensor for tensor in graph.initializer if tensor.name in read]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
+    for entries in (graph.initializer, graph.value_info):
+        kept = [entry for entry in entries if entry.name in read]
+        del entries[:]
+        entries.extend(kept)
 
 
 def _set_nodes(graph: onnx.GraphProto, nodes: Iterable[onnx.NodeProto]) -> None:

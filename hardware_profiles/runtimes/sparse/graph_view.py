@@ -19,11 +19,13 @@ class GraphView:
     its conditions and loops read.
     """
 
-    def __init__(self, graph: onnx.GraphProto) -> None:
+    def __init__(self, model: onnx.ModelProto) -> None:
+        graph = model.graph
+        self.opset_import = list(model.opset_import)
         self.nodes: list[onnx.NodeProto] = list(graph.node)
         self.inputs = {entry.name: entry for entry in graph.input}
         self.held = {entry.name for entry in graph.output}.union(*map(read_inside, self.nodes))
-        self._tensors = {tensor.name: tensor for tensor in graph.initializer if tensor.name not in self.inputs}
+        self.initializers = {tensor.name: tensor for tensor in graph.initializer if tensor.name not in self.inputs}
         self._producers = {name: node for node in self.nodes for name in node.output}
         self._consumers: dict[str, list[onnx.NodeProto]] = {}
         for node in self.nodes:
@@ -45,8 +47,8 @@ class GraphView:
 
     def constant(self, name: str) -> NDArray[Any] | None:
         """The value of a tensor that no input changes; seen through Identity and Transpose."""
-        if name in self._tensors:
-            return _value(self._tensors[name])
+        if name in self.initializers:
+            return _value(self.initializers[name])
         node = self.producer(name)
         if node is None:
             return None

@@ -13,6 +13,7 @@ from hardware_profiles.runtimes.sparse.graph_view import GraphView
 from hardware_profiles.runtimes.sparse.linear_layers import LinearLayer, LinearShape, linear_layers
 from hardware_profiles.runtimes.sparse.sparse_node import DOMAIN, OPERATORS, SparseOperator, sparse_node
 from hardware_profiles.runtimes.sparse.tensor_types import tensor_types
+from hardware_profiles.runtimes.sparse.tiling import keep_tiles
 
 __all__ = ["LinearShape", "Pays", "is_sparse", "sparsify"]
 
@@ -21,7 +22,7 @@ _VERSION = 1  # of the operators
 Pays = Callable[[LinearShape, float], bool]
 
 
-def sparsify(model: onnx.ModelProto, precision: str, pays: Pays) -> onnx.ModelProto:
+def sparsify(model: onnx.ModelProto, precision: str, pays: Pays, *, tiled: bool = True) -> onnx.ModelProto:
     """A copy of the model in which linear layers are sparse where that pays.
 
     Args:
@@ -30,6 +31,7 @@ def sparsify(model: onnx.ModelProto, precision: str, pays: Pays) -> onnx.ModelPr
         precision: "fp32": zeros are skipped; "int8": weights are quantised and 1x4 blocks of zeros are skipped.
         pays: told the size of a layer and the share of zeros ("int8": of blocks of zeros) in its weight, says
             whether the layer shall be sparse.
+        tiled: whether activations stay in the sparse operators' own layout between them.
 
     Returns:
         The model; without a layer that pays it is an exact copy, otherwise the dense weights that are no longer
@@ -43,16 +45,17 @@ def sparsify(model: onnx.ModelProto, precision: str, pays: Pays) -> onnx.ModelPr
     operator = OPERATORS[precision]
     sparse = onnx.ModelProto()
     sparse.CopyFrom(model)
-    layers = [layer for layer in linear_layers(GraphView(sparse.graph)) if _is_chosen(layer, operator, pays)]
-    if layers:
-        made = {layer.output: sparse_node(layer, operator) for layer in layers}
-        replace_nodes(sparse.graph, {output: (node,) for output, (node, _) in made.items()})
-        add_tensors(sparse.graph, (tensor for _, tensors in made.values() for tensor in tensors))
-        declare(sparse.graph, tensor_types(model, made))
-        sweep(sparse.graph)
-    if layers and not is_sparse(sparse):
+    layers = [layer for layer in linear_layers(GraphView(sparse)) if _is_chosen(layer, operator, pays)]
+    if not layers:
+        return sparse
+    made = {layer.output: sparse_node(layer, operator) for layer in layers}
+    replace_nodes(sparse.graph, {output: (node,) for output, (node, _) in made.items()})
+    add_tensors(sparse.graph, (tensor for _, tensors in made.values() for tensor in tensors))
+    declare(sparse.graph, tensor_types(model, made))
+    sweep(sparse.graph)
+    if not is_sparse(sparse):
         sparse.opset_import.append(helper.make_opsetid(DOMAIN, _VERSION))
-    return sparse
+    return keep_tiles(sparse) if tiled else sparse
 
 
 def is_sparse(model: onnx.ModelProto) -> bool:
