@@ -50,7 +50,8 @@ static OrtStatus *read_matrix(const OrtApi *api, const OrtKernelInfo *info, cons
     if (values.dims[0] != columns.dims[0]) return wrong(api, l->name, "columns of length", columns.dims[0], "as many as values");
     if (columns.elements > INT32_MAX) return wrong(api, l->name, "values of length", columns.elements, "less than 2^31");
     int64_t width = l->is_int8 ? (l->in_features + 3) / 4 : l->in_features;
-    if (l->in_features < 1 || width > PLAN_MOST) return wrong(api, l->name, "in_features", l->in_features, "1 to 65536 columns");
+    /* also the most that int8 products of 255 x 127 may be summed up in 32 bits */
+    if (l->in_features < 1 || l->in_features > PLAN_MOST) return wrong(api, l->name, "in_features", l->in_features, "1 to 65536 columns");
     *m = (Sparse){values.data, columns.data, counts.data, columns.elements, counts.elements, width};
     return check_values(api, l, &values, m);
 }

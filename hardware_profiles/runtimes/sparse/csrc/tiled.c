@@ -38,6 +38,9 @@ static OrtStatus *tiled_output(const Tiled *t, OrtKernelContext *context, const 
     return output_data(t->memory.api, context, dims, 4, out);
 }
 
+/* Tasks of one strip each; none for a tensor without features, which has no memory to point to. */
+static int64_t work_of(const Layout *l, int64_t features) { return features ? strips_of(l) : 0; }
+
 /* -- Tile, Untile ------------------------------------------------------------------------------------------------ */
 
 typedef struct {
@@ -69,7 +72,7 @@ static OrtStatus *compute_tile(void *kernel, OrtKernelContext *context) {
     if (x.rank != 3) return wrong(api, t->name, "X of rank", (int64_t)x.rank, "3");
     Move m = {t->kernels, layout_of(x.dims[0], x.dims[1]), x.dims[2], x.data, 0};
     TRY(tiled_output(t, context, &m.layout, m.features, &m.tiles));
-    return parallel(api, context, tile_task, strips_of(&m.layout), &m);
+    return parallel(api, context, tile_task, work_of(&m.layout, m.features), &m);
 }
 
 /* The layout of tiles [B][n][features][lanes] whose tokens a mask [B][T] counts. */
@@ -95,7 +98,7 @@ static OrtStatus *compute_untile(void *kernel, OrtKernelContext *context) {
     m.features = x.dims[2];
     int64_t dims[] = {m.layout.sequences, m.layout.tokens, m.features};
     TRY(output_data(api, context, dims, 3, &m.rows));
-    return parallel(api, context, untile_task, strips_of(&m.layout), &m);
+    return parallel(api, context, untile_task, work_of(&m.layout, m.features), &m);
 }
 
 /* -- TiledAddLayerNormalization ----------------------------------------------------------------------------------- */
@@ -131,7 +134,7 @@ static OrtStatus *compute_normalise(void *kernel, OrtKernelContext *context) {
     if (beta.elements != gamma.elements) return wrong(api, t->name, "beta of length", beta.elements, "that of gamma");
     Normalise n = {t, layout, gamma.elements, x.data, residual.data, gamma.data, beta.data, 0};
     TRY(tiled_output(t, context, &layout, n.features, &n.out));
-    return parallel(api, context, normalise_task, strips_of(&layout), &n);
+    return parallel(api, context, normalise_task, work_of(&layout, n.features), &n);
 }
 
 /* -- TiledAttention ------------------------------------------------------------------------------------------------ */
@@ -178,7 +181,7 @@ static OrtStatus *compute_attention(void *kernel, OrtKernelContext *context) {
         if (!is_tiled(&in[i], features, &other) || in[i].elements != in[0].elements || other.lanes != a.layout.lanes)
             return wrong(api, t->name, "another shape for input", (int64_t)i, "that of Q");
     }
-    if (t->heads < 1 || features % t->heads) return wrong(api, t->name, "heads", t->heads, "a divisor of Q's features");
+    if (t->heads < 1 || t->heads > features || features % t->heads) return wrong(api, t->name, "heads", t->heads, "a divisor of Q's features");
     a.features = features / t->heads;
     TRY(tiled_output(t, context, &a.layout, features, &a.out));
     TRY(parallel(api, context, attend_task, a.layout.sequences * t->heads * a.layout.tiles, &a));
