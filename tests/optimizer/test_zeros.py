@@ -1,0 +1,299 @@
+"""Zeros that a runtime skips are a candidate like others: as many as the target needs, kept, measured, deployed."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import made_setting as made
+import numpy as np
+import pytest
+import torch
+from transformers import PreTrainedModel
+
+from benchmarks.errors import TrimfitError
+from hardware_profiles.runtimes import OnnxRuntimeCpu
+from hardware_profiles.runtimes.sparse.library import library_path
+from optimizer.artefact import build, logits_of
+from optimizer.candidates import Candidate
+from optimizer.compression import Student, compress, cut_and_train, predicted_ms, untouched
+from optimizer.decision import decide, reason_of_runtime
+from optimizer.deployment.folder import stage_files
+from optimizer.inference import predict
+from optimizer.pruning.masks import block_mask
+from optimizer.pruning.patterns import Block, Unstructured
+from optimizer.pruning.zeros import KeepZeros, linear_weights, set_zeros
+from optimizer.setting import Setting
+from optimizer.target import LatencyMs, MaxDrop
+
+Make = Callable[..., PreTrainedModel]
+
+
+def has_library() -> bool:
+    try:
+        return library_path().is_file()
+    except TrimfitError:
+        return False
+
+
+needs_library = pytest.mark.skipif(not has_library(), reason="the sparse operators are not built for this machine")
+
+
+@pytest.fixture
+def make_setting(make_classifier: Make, tokenizer: object, tmp_path: Path) -> Callable[..., Setting]:
+    return lambda **options: made.setting(make_classifier(), tokenizer, tmp_path / "work", **options)
+
+
+def sparsity_of(model: PreTrainedModel) -> float:
+    weights = linear_weights(model)
+    return sum(int((w == 0).sum()) for w in weights) / sum(w.numel() for w in weights)
+
+
+# masks
+
+
+def test_a_block_mask_drops_the_blocks_of_least_energy() -> None:
+    weight = torch.tensor([[3.0, 0, 0, 0, 1, 1, 1, 1], [0.1, 0, 0, 0, 2, 2, 2, 2]])
+    kept = block_mask(weight, 0.5)
+    assert kept[:, ::4].tolist() == [[True, False], [False, True]]
+    assert all(torch.equal(kept[:, i], kept[:, i // 4 * 4]) for i in range(8))
+
+
+def test_inputs_that_are_no_multiple_of_4_leave_a_smaller_block() -> None:
+    kept = block_mask(torch.tensor([[1.0, 1, 1, 1, 9, 9]]), 0.5)
+    assert kept.tolist() == [[False] * 4 + [True] * 2]
+
+
+def test_blocks_stay_zero_while_training(make_classifier: Make) -> None:
+    model = set_zeros(make_classifier(), Block(0.5))
+    callback = KeepZeros(model)
+    with torch.no_grad():
+        for weight in linear_weights(model):
+            weight.add_(1.0)
+    callback.on_step_end(None, None, None)
+    for weight in linear_weights(model):
+        zeros = (weight.reshape(len(weight), -1, 4) == 0).sum(dim=2)
+        assert set(zeros.unique().tolist()) == {0, 4}
+        assert (zeros == 4).float().mean().item() == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_zero_is_a_positive_zero(make_classifier: Make) -> None:
+    """A negative one would be a difference to those who look at bits."""
+    for weight in linear_weights(set_zeros(make_classifier(), Unstructured(0.9))):
+        assert not torch.signbit(weight[weight == 0]).any()
+
+
+# decision
+
+
+def test_a_runtime_that_skips_zeros_gets_as_few_as_the_target_needs(make_setting: Callable[..., Setting]) -> None:
+    """Blocks take 2 (1 - s) of their dense time: 2 ms of 6 less 3 % for safety need s = 1 - 0.97 / 6 = 0.838."""
+    found = made.candidate(decide(make_setting()), "unstructured", made.SPARSE)
+    assert found.name == "unstructured 84 % fp32 with sparse operators"
+    assert found.sparsity == 0.84
+    assert found.pattern_name == "unstructured"
+    assert found.predicted.ms <= 2.0 * 0.97
+    assert "does not" not in (found.refused or "")
+
+
+def test_a_runtime_that_multiplies_by_zeros_is_refused_as_measured(make_setting: Callable[..., Setting]) -> None:
+    decision = decide(make_setting())
+    refusals = {c.name: c.refused for c in decision.candidates if c.runtime == made.STOCK}
+    assert refusals["unstructured 90 % fp32"] == (
+        "unstructured 90 % fp32: 1.00x measured on onnxruntime-cpu: this runtime does not skip zeros"
+    )
+
+
+def test_zeros_that_do_not_pay_at_a_precision_are_refused(make_setting: Callable[..., Setting]) -> None:
+    found = made.candidate(decide(make_setting()), "block", made.SPARSE)
+    assert found.refused == (
+        "block 95 % int8 with sparse operators: 1.00x measured on onnxruntime-cpu+sparse: "
+        "on this device zeros do not pay in int8"
+    )
+
+
+def test_a_target_beyond_the_most_zeros_is_refused_with_what_they_bring(make_setting: Callable[..., Setting]) -> None:
+    found = made.candidate(decide(make_setting(target=LatencyMs(0.5))), "unstructured", made.SPARSE)
+    assert found.refused == (
+        "unstructured 95 % fp32 with sparse operators: 10.00x measured on onnxruntime-cpu+sparse, "
+        "0.60 ms predicted, 0.50 ms wanted"
+    )
+
+
+def test_zeros_are_not_set_where_the_dense_model_is_fast_enough(make_setting: Callable[..., Setting]) -> None:
+    found = made.candidate(decide(make_setting(target=LatencyMs(7.0))), "unstructured", made.SPARSE)
+    assert "no zeros are needed to reach 7.00 ms, 6.00 ms predicted without them" in str(found.refused)
+
+
+def test_blocks_are_tried_where_they_pay(make_setting: Callable[..., Setting]) -> None:
+    decision = decide(make_setting(target=LatencyMs(1.0), pays={"fp32": True, "int8": True}))
+    found = made.candidate(decision, "block", made.SPARSE)
+    assert found.pattern == Block(0.84)
+    assert found.pattern_name == "block"
+
+
+def test_every_candidate_has_a_name_of_its_own(make_setting: Callable[..., Setting]) -> None:
+    names = [c.name for c in decide(make_setting(target=LatencyMs(0.6 / 0.95))).candidates]
+    assert len(set(names)) == len(names)
+
+
+def test_a_record_gives_the_candidate_back(make_setting: Callable[..., Setting]) -> None:
+    setting = make_setting(target=LatencyMs(1.0), pays={"fp32": True, "int8": True})
+    decision = decide(setting)
+    assert decision.view is not None
+    for candidate in decision.candidates:
+        again = Candidate.from_record(candidate.record(6.0, chosen=False), decision.view.architecture)
+        assert (again.pattern, again.runtime, again.zeros) == (candidate.pattern, candidate.runtime, candidate.zeros)
+
+
+def test_the_reason_says_why_the_runtime(make_setting: Callable[..., Setting]) -> None:
+    setting = make_setting()
+    decision = decide(setting)
+    sparse = made.candidate(decision, "unstructured", made.SPARSE)
+    assert reason_of_runtime(setting, sparse) == (
+        "; onnxruntime-cpu+sparse runs its layers 3.12x faster with 84% zeros than dense, as measured here"
+    )
+    assert reason_of_runtime(setting, made.candidate(decision, "width fp32", made.STOCK)) == ""
+
+
+# compression
+
+
+def winner_of(setting: Setting) -> Candidate:
+    return made.candidate(decide(setting), "unstructured", made.SPARSE)
+
+
+def test_zeros_grow_over_the_rounds_and_are_all_there_in_the_end(make_setting: Callable[..., Setting]) -> None:
+    setting = make_setting()
+    winner = winner_of(setting)
+    student = compress(setting, winner, 2.0)
+    assert [r.sparsity for r in student.rounds] == [pytest.approx(0.84 * 7 / 8), pytest.approx(0.84)]
+    assert sparsity_of(student.model) == pytest.approx(0.84, abs=0.01)
+    assert student.rounds[-1].predicted_ms == pytest.approx(predicted_ms(setting, winner, student))
+    assert student.rounds[-1].predicted_ms < 2.0
+    assert student.rounds[0].predicted_ms > 2.0
+
+
+def test_a_student_keeps_its_zeros_on_disk(make_setting: Callable[..., Setting], tmp_path: Path) -> None:
+    setting = make_setting()
+    student = compress(setting, winner_of(setting), 2.0)
+    student.save(tmp_path / "student")
+    again = Student.load(tmp_path / "student")
+    assert again.form == student.form
+    assert sparsity_of(again.model) == sparsity_of(student.model)
+
+
+def test_a_tighter_budget_means_more_zeros_and_a_looser_one_gives_none_back(
+    make_setting: Callable[..., Setting],
+) -> None:
+    setting = make_setting()
+    winner = winner_of(setting)
+    more = cut_and_train(setting, untouched(setting), winner, 1.2, name="a", minutes=0.01, only_smaller=True)
+    assert more.sparsity == 0.9
+    looser = cut_and_train(setting, more, winner, 3.0, name="b", minutes=0.01, only_smaller=True)
+    assert looser is more
+    most = cut_and_train(setting, more, winner, 0.1, name="c", minutes=0.01, only_smaller=True)
+    assert most.sparsity == 0.95, "where no zeros suffice, as many as were measured"
+
+
+@needs_library
+def test_a_missed_target_teaches_the_sparse_runtime_and_raises_the_sparsity(
+    make_setting: Callable[..., Setting],
+) -> None:
+    setting = make_setting()
+    winner = winner_of(setting)
+    shape = winner.architecture
+    before = made.prices(setting).predict(shape, "unstructured", 0.84).ms
+    taught = setting.corrected("student 1", winner, shape, 0.84, 1.3 * before)
+    assert made.prices(taught).predict(shape, "unstructured", 0.84).ms == pytest.approx(1.3 * before, rel=0.05)
+    assert made.prices(taught).least_sparsity(shape, "unstructured", 2.0) > 0.84
+    assert taught.engines[0] is setting.engines[0], "the stock runtime has learned nothing"
+
+
+def test_without_a_latency_to_reach_the_first_stride_decides(make_setting: Callable[..., Setting]) -> None:
+    found = made.candidate(decide(make_setting(target=MaxDrop(1))), "unstructured", made.SPARSE)
+    assert found.predicted.ms <= 3.0 / 1.6
+    assert found.refused is None or "nats" in found.refused
+
+
+# deployment
+
+
+@pytest.fixture
+def deployed(make_setting: Callable[..., Setting], tmp_path: Path) -> Path:
+    """A folder with a model of 90 % zeros and the library."""
+    from hardware_profiles.runtimes import OnnxRuntimeSparse
+
+    runtime = OnnxRuntimeSparse()
+    setting = make_setting(sparse_runtime=runtime)
+    model = set_zeros(setting.teacher, Unstructured(0.9))
+    artefact = build(model, setting.tokenizer, runtime, "fp32", tmp_path / "export", setting.dev)
+    assert artefact.parity.max_abs_logit_difference < 1e-4
+    assert artefact.path != artefact.fp32, "the sparse file beside the exported one"
+    answers = logits_of(runtime, artefact.path, setting.dev)
+    np.testing.assert_allclose(answers, predict(model, setting.dev), atol=1e-4)
+    out = tmp_path / "out"
+    stage_files(
+        out,
+        model=model,
+        tokenizer=setting.tokenizer,
+        onnx=artefact.path,
+        runtime=runtime,
+        workload=setting.workload,
+        longest=16,
+        measurements=[],
+    )
+    return out
+
+
+def alone(*command: object, folder: Path) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "200"}
+    return subprocess.run(
+        [sys.executable, *map(str, command)], capture_output=True, text=True, timeout=120, cwd=folder,
+        env=environment, check=False,
+    )  # fmt: skip
+
+
+@needs_library
+def test_a_sparse_deployment_brings_its_operators_and_runs_wherever_it_lies(deployed: Path, tmp_path: Path) -> None:
+    library = library_path().name
+    assert (deployed / library).read_bytes() == library_path().read_bytes()
+    note = json.loads((deployed / "runtime.json").read_text())
+    assert note["runtime"] == made.SPARSE
+    assert note["options"]["custom_op_library"] == library
+    elsewhere = tmp_path / "elsewhere"
+    shutil.move(deployed, elsewhere)
+    done = alone(elsewhere / "run.py", "the film was good", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("\t")[0] in ("bad", "mixed", "good")
+
+
+@needs_library
+def test_benchmarking_a_sparse_model_finds_the_operators(deployed: Path, tmp_path: Path) -> None:
+    done = alone(
+        "-c", "from optimizer.cli import main; main()", "benchmark", deployed / "model.onnx",
+        "--seq-len", 8, "--threads", 1, "--json", folder=Path.cwd(),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["measurements"][0]["samples"]
+
+
+def test_a_dense_deployment_brings_no_operators(make_setting: Callable[..., Setting], tmp_path: Path) -> None:
+    setting = make_setting()
+    artefact = build(setting.teacher, setting.tokenizer, OnnxRuntimeCpu(), "int8", tmp_path / "export", setting.dev)
+    out = tmp_path / "out"
+    stage_files(
+        out,
+        model=setting.teacher,
+        tokenizer=setting.tokenizer,
+        onnx=artefact.path,
+        runtime=setting.stock,
+        workload=setting.workload,
+        longest=16,
+        measurements=[],
+    )
+    assert not list(out.glob("*.so"))
+    assert json.loads((out / "runtime.json").read_text())["options"] == {}
