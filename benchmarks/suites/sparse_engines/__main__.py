@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +66,21 @@ def show(study: Study, console: Console) -> None:
     for name in ("", "_in_rows"):
         if kernels := study.entries[f"kernels{name}"]:
             console.print(kernel_table(kernels, study.entries[f"break_even{name}"]))
-    for entry in study.entries["refused"]:
-        console.print(f"{entry['cell']}: {entry['contestant']} is missing: {entry['reason']}")
+    for remark in _remarks(study):
+        console.print(remark)
     console.print(target_table(judged))
+
+
+def _remarks(study: Study) -> Iterator[str]:
+    """What the tables leave open: contestants that are missing, rows that are unstable."""
+    for entry in study.entries["refused"]:
+        yield f"{entry['cell']}: {entry['contestant']} is missing: {entry['reason']}"
+    rows = study.entries["rows"]
+    unstable = [row for row in rows if row["unstable"]]
+    if unstable:
+        worst = max(unstable, key=lambda row: len(row["unstable"]))
+        example = f"{worst['cell']}, {worst['contestant']}: {worst['unstable'][0]}"
+        yield f"{len(unstable)} of {len(rows)} rows are unstable, e.g. {example}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -85,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if chosen.list:
             console.print("\n".join(cell.label for cell in cells))
             return
-        study = Study(chosen.json, conditions())
+        study = Study(chosen.json, {**conditions(), "quick": chosen.quick})
         run(study, cells, console, chosen.quick)
         show(study, console)
     except TrimfitError as error:

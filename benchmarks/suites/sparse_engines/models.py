@@ -20,7 +20,7 @@ __all__ = ["Models"]
 
 # every cell takes three launches, however wide its intervals: what they would gain is time for other cells
 BUDGET = Budget(launches=3, min_launches=2, rounds=8, min_samples=16, precision=1, max_seconds=90)
-QUICK_BUDGET = Budget(launches=1, min_launches=1, rounds=4, min_samples=4, precision=1, max_seconds=5)
+QUICK_BUDGET = Budget(launches=2, min_launches=2, rounds=4, min_samples=8, precision=1, max_seconds=15)
 OURS = (SPARSE_FP32, BLOCK_INT8)
 DENSE = (DENSE_FP32, UNFUSED_FP32)
 DIGITS = 4
