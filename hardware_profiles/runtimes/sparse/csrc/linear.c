@@ -62,6 +62,11 @@ static OrtStatus *build_plan(const OrtApi *api, const OrtKernelInfo *info, Linea
     int64_t block = attribute_int(api, info, "block", 0), chunk = attribute_int(api, info, "chunk", 0);
     block = within(block > 0 ? block : DEFAULT_BLOCK, m->width);
     chunk = within(chunk > 0 ? chunk : DEFAULT_CHUNK, within(m->rows, PLAN_MOST));
+    /* No more segments than the file has numbers, or a small one could ask for any amount of memory. */
+    while ((m->width + block - 1) / block * ((m->rows + chunk - 1) / chunk) > m->rows + m->entries) {
+        block = within(2 * block, m->width);
+        chunk = within(2 * chunk, within(m->rows, PLAN_MOST));
+    }
     l->plan_memory = memory_new(&l->memory, plan_bytes(m, block, chunk));
     void *work = memory_new(&l->memory, plan_work_bytes(block, chunk));
     if (l->plan_memory && work) l->plan = plan_build(m, block, chunk, l->plan_memory, work);

@@ -38,34 +38,43 @@ ALWAYS_INLINE vec magnitude(vec a) { return (vec)((ivec)a & 0x7fffffff); }
 /* The nearest integer, ties to even; lanes that are not finite give any number. */
 ALWAYS_INLINE ivec nearest(vec x) { return (ivec)(x + ROUNDER) - (ivec)splat(ROUNDER); }
 
-/* e^x to 2 units in the last place: Cody-Waite reduction and the degree 6 polynomial of Cephes' expf (Moshier 1989). */
-ALWAYS_INLINE vec exponential(vec x) {
-    x = choose(x < -87.3f, splat(-87.3f), x);
-    x = choose(x > 88.3f, splat(88.3f), x);
-    vec n = (x * 1.44269504f + ROUNDER) - ROUNDER;
-    vec r = x - n * 0.693359375f;
-    r = r + n * 2.12194440e-4f;
-    vec p = splat(1.9875691500e-4f);
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * (r * r) + r + 1.0f;
-    return p * (vec)((nearest(n) + 127) << 23);
+/* The polynomials below were fitted by least squares, reweighted until the largest error was everywhere the same. */
+
+/* 2^y, y held to -126..126: with y = n + r, |r| <= 1/2, 2^r as a polynomial with a relative error of 2e-9. */
+ALWAYS_INLINE vec power_of_two(vec y) {
+    y = choose(y < -126.0f, splat(-126.0f), y);
+    y = choose(y > 126.0f, splat(126.0f), y);
+    vec r = y - ((y + ROUNDER) - ROUNDER);
+    vec p = splat(1.53458083e-4f);
+    p = p * r + 1.33999312e-3f;
+    p = p * r + 9.61848897e-3f;
+    p = p * r + 5.55032878e-2f;
+    p = p * r + 2.40226469e-1f;
+    p = p * r + 6.93147206e-1f;
+    p = p * r + 1.0f;
+    return p * (vec)((nearest(y) + 127) << 23);
 }
 
-/* x (1 + erf(x / sqrt 2)) / 2, with erf to 1.5e-7: Abramowitz and Stegun 1964, 7.1.26. */
+#define LOG2_E 1.44269504f
+
+ALWAYS_INLINE vec exponential(vec x) { return power_of_two(x * LOG2_E); }
+
+/* x (1 + erf(x / sqrt 2)) / 2 to 7e-7. With z = |x| the tail (1 - erf(z / sqrt 2)) / 2 is e^(-z^2 / 2) times a smooth
+ * function, erfcx(z / sqrt 2) / 2, here a polynomial on 0..6; beyond, what it multiplies is below 2e-8. */
 ALWAYS_INLINE vec gelu(vec x) {
-    vec z = magnitude(x) * 0.70710678f;
-    vec t = 1.0f / (z * 0.3275911f + 1.0f);
-    vec p = splat(1.061405429f);
-    p = p * t - 1.453152027f;
-    p = p * t + 1.421413741f;
-    p = p * t - 0.284496736f;
-    p = p * t + 0.254829592f;
-    vec half_tail = 0.5f * (p * t * exponential(-z * z)); /* (1 - erf z) / 2 */
-    return x * choose(x < 0.0f, half_tail, 1.0f - half_tail);
+    vec z = choose(magnitude(x) < 6.0f, magnitude(x), splat(6.0f));
+    vec p = splat(-5.23239037e-6f);
+    p = p * z + 1.08320504e-4f;
+    p = p * z - 9.94965349e-4f;
+    p = p * z + 5.45119008e-3f;
+    p = p * z - 2.04165423e-2f;
+    p = p * z + 5.7431263e-2f;
+    p = p * z - 1.30448694e-1f;
+    p = p * z + 2.49321269e-1f;
+    p = p * z - 3.98866967e-1f;
+    p = p * z + 4.99998587e-1f;
+    vec tail = p * power_of_two(z * z * (-0.5f * LOG2_E));
+    return x * choose(x < 0.0f, tail, 1.0f - tail);
 }
 
 ALWAYS_INLINE vec relu(vec x) { return choose(x < 0.0f, splat(0.0f), x); }
