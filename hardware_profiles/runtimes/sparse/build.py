@@ -27,14 +27,12 @@ LIBRARIES = Path(__file__).with_name("lib")
 _COMPILE = (
     "-std=gnu11",
     "-O3",
-    "-g0",
     "-fPIC",
     "-ffreestanding",  # no libc headers on any target, as there are none for Android
     "-ffp-contract=fast",  # a product and a sum may be one instruction; nothing else about rounding or NaN is relaxed
     "-fvisibility=hidden",
     "-fno-math-errno",  # a square root is an instruction, not a call
     "-fno-stack-protector",  # its handler would be one more symbol of libc
-    "-fno-sanitize=undefined",  # zig's default for C without -O
     "-Wall",
     "-Wextra",
     "-Werror",
@@ -44,6 +42,7 @@ _LINK = (
     "-Wl,-z,defs",  # what no library brings is an error here, not on the device
     "-Wl,--build-id=none",
 )
+_ORDINARY = ("-g0", "-fno-sanitize=undefined")  # the sanitizer is zig's default for C
 # its reports name source lines
 _SANITIZE = ("-O1", "-g", "-fsanitize=undefined", "-fno-sanitize-trap=undefined")
 
@@ -124,7 +123,7 @@ def _compile(target: Target, sanitize: bool, sources: Path, folder: Path) -> Pat
 
     def compile_one(source: str) -> str:
         # the last flag wins
-        flags = (*_COMPILE, *target.variants.get(source, ()), *(_SANITIZE if sanitize else ()))
+        flags = (*_COMPILE, *target.variants.get(source, ()), *(_SANITIZE if sanitize else _ORDINARY))
         zig.cc((*flags, "-c", source, "-o", str(folder / f"{source}.o")), cwd=sources)
         return f"{source}.o"
 

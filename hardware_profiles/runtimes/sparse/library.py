@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 from benchmarks.errors import TrimfitError
-from hardware_profiles.runtimes.sparse.build import LIBRARIES, TARGETS, library_name
 
 __all__ = ["library_path"]
 
@@ -20,6 +19,9 @@ def library_path(machine: str | None = None, system: str | None = None) -> Path:
     `machine` and `system` are what `uname -m` and `uname -s` say there ("x86_64", "aarch64"; "Linux", "Android"); None:
     this machine's. Raises TrimfitError for a machine that none is made for, or when it has not been built.
     """
+    # here, so that importing the package does not import what `python -m` runs
+    from hardware_profiles.runtimes.sparse.build import LIBRARIES, TARGETS, library_name
+
     machine = machine or platform.machine()
     system = system or _this_system()
     target = f"{_MACHINES.get(machine.lower(), machine.lower())}-{system.lower()}"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from hardware_profiles.runtimes.sparse.library import library_path
 
-FLOATS = TensorProto.FLOAT
+LIBRARY = "TRIMFIT_TEST_LIBRARY"  # environment variable: another library than this machine's
+FLOATS, INTEGERS = TensorProto.FLOAT, TensorProto.INT64
 
 
 @dataclass(frozen=True)
@@ -31,15 +33,7 @@ class Operator:
         names = [name for name, _ in self.inputs]
         order = [names[0], *self.constants, *names[1:]]
         node = helper.make_node(self.op_type, order, ["Y"], name="it", domain="trimfit", **self.attributes)
-        graph = helper.make_graph(
-            [node],
-            "one",
-            [helper.make_tensor_value_info(name, kind, None) for name, kind in self.inputs],
-            [helper.make_tensor_value_info("Y", FLOATS, None)],
-            [numpy_helper.from_array(np.ascontiguousarray(value), name) for name, value in self.constants.items()],
-        )
-        opsets = [helper.make_opsetid("", 17), helper.make_opsetid("trimfit", 1)]
-        return helper.make_model(graph, opset_imports=opsets, ir_version=9)
+        return graph_of([node], self.constants, self.inputs)
 
     def session(self, threads: int = 1, library: Path | None = None) -> onnxruntime.InferenceSession:
         return session(self.model(), threads, library)
@@ -48,13 +42,31 @@ class Operator:
         return self.session().run(None, feed)[0]
 
 
-def session(model: onnx.ModelProto, threads: int = 1, library: Path | None = None) -> onnxruntime.InferenceSession:
+def graph_of(
+    nodes: Sequence[onnx.NodeProto], constants: Mapping[str, np.ndarray], inputs: Sequence[tuple[str, int]]
+) -> onnx.ModelProto:
+    """A model whose output is Y, of inputs of any shape."""
+    graph = helper.make_graph(
+        nodes,
+        "operators",
+        [helper.make_tensor_value_info(name, kind, None) for name, kind in inputs],
+        [helper.make_tensor_value_info("Y", FLOATS, None)],
+        [numpy_helper.from_array(np.ascontiguousarray(value), name) for name, value in constants.items()],
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("trimfit", 1)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=9)
+
+
+def session(
+    model: onnx.ModelProto | bytes, threads: int = 1, library: Path | None = None
+) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
-    options.register_custom_ops_library(str(library or library_path()))
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    options.register_custom_ops_library(str(library or os.environ.get(LIBRARY) or library_path()))
+    content = model if isinstance(model, bytes) else model.SerializeToString()
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 def sparse_weights(rng: np.random.Generator, rows: int, columns: int, sparsity: float) -> np.ndarray:
@@ -102,11 +114,18 @@ def expected_linear(x: np.ndarray, weights: np.ndarray, bias: np.ndarray, activa
         return activated(y, activation)
 
 
-def expected_int8(x: np.ndarray, weights: np.ndarray, bias: np.ndarray, activation: str = "none") -> np.ndarray:
+def expected_int8(
+    x: np.ndarray,
+    weights: np.ndarray,
+    bias: np.ndarray,
+    activation: str = "none",
+    scales: np.ndarray | None = None,
+) -> np.ndarray:
     """The same with int8 weights times row scales, and x rounded to 1/127 of the largest of its token."""
     scale = np.abs(x).max(axis=-1, keepdims=True).astype(np.float64) / 127
     rounded = np.rint(x / np.where(scale == 0, 1, scale))
-    y = (rounded @ weights.T.astype(np.float64)) * scale * row_scales(weights) + bias
+    scales = row_scales(weights) if scales is None else scales
+    y = (rounded @ weights.T.astype(np.float64)) * scale * scales + bias
     return activated(y, activation)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.errors import TrimfitError
-from hardware_profiles.runtimes.sparse import library
+from hardware_profiles.runtimes.sparse import build
 from hardware_profiles.runtimes.sparse.library import library_path
 
 
@@ -36,6 +36,6 @@ def test_a_machine_without_a_library_is_told_what_there_is() -> None:
 
 
 def test_a_library_that_was_not_built_is_told_how_to(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(library, "LIBRARIES", tmp_path)
+    monkeypatch.setattr(build, "LIBRARIES", tmp_path)
     with pytest.raises(TrimfitError, match=r"python -m hardware_profiles\.runtimes\.sparse\.build"):
         library_path("x86_64", "Linux")

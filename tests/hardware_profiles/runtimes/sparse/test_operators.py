@@ -14,6 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from one_operator import (
+    FLOATS,
+    INTEGERS,
     Operator,
     expected_int8,
     expected_linear,
@@ -24,11 +26,9 @@ from one_operator import (
     tiled,
     untiled,
 )
-from onnx import TensorProto
 
 ISAS = ("avx2", "avx512", "avx512vnni", "neon", "neondot")  # of which a CPU passes over what it lacks
 ACTIVATIONS = ("none", "gelu", "relu")
-FLOATS, INTEGERS = TensorProto.FLOAT, TensorProto.INT64
 
 sizes = st.one_of(st.integers(1, 20), st.integers(1, 300), st.sampled_from([16, 64, 127, 128, 129, 384]))
 token_counts = st.one_of(st.integers(1, 20), st.integers(1, 200), st.sampled_from([1, 16, 64, 65, 128]))
