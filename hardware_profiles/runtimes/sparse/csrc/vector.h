@@ -60,9 +60,10 @@ ALWAYS_INLINE vec power_of_two(vec y) {
 ALWAYS_INLINE vec exponential(vec x) { return power_of_two(x * LOG2_E); }
 
 /* x (1 + erf(x / sqrt 2)) / 2 to 7e-7. With z = |x| the tail (1 - erf(z / sqrt 2)) / 2 is e^(-z^2 / 2) times a smooth
- * function, erfcx(z / sqrt 2) / 2, here a polynomial on 0..6; beyond, what it multiplies is below 2e-8. */
+ * function, erfcx(z / sqrt 2) / 2, here a polynomial on 0..6; beyond, the tail is below 1e-9
+ * and taken as 0, which also makes the values of infinities those of the formula. */
 ALWAYS_INLINE vec gelu(vec x) {
-    vec z = choose(magnitude(x) < 6.0f, magnitude(x), splat(6.0f));
+    vec z = magnitude(x);
     vec p = splat(-5.23239037e-6f);
     p = p * z + 1.08320504e-4f;
     p = p * z - 9.94965349e-4f;
@@ -73,7 +74,7 @@ ALWAYS_INLINE vec gelu(vec x) {
     p = p * z + 2.49321269e-1f;
     p = p * z - 3.98866967e-1f;
     p = p * z + 4.99998587e-1f;
-    vec tail = p * power_of_two(z * z * (-0.5f * LOG2_E));
+    vec tail = choose(z < 6.0f, p * power_of_two(z * z * (-0.5f * LOG2_E)), splat(0.0f));
     return x * choose(x < 0.0f, tail, 1.0f - tail);
 }
 
