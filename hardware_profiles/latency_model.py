@@ -76,7 +76,7 @@ class LatencyModel:
         """
         table = self._table(workload, precision, shape.hidden_size, shape.head_size)
         total = table.total(shape, pattern, sparsity)
-        e, deviation = self._corrections[table.case].relative(total)
+        e, deviation = self._corrections[table.case].relative(total, zeros=sparsity > 0)
         low, high = (max(0.0, 1 + e + z * deviation) for z in (-_NORMAL_95, _NORMAL_95))
         return Prediction(1e3 * total * (1 + e), 1e3 * total * low, 1e3 * total * high)
 
@@ -176,4 +176,5 @@ def _observations(table: LatencyTable, anchors: Iterable[Anchor], clock: Clock) 
         total=np.array([table.total(anchor.shape, anchor.pattern, anchor.sparsity) for anchor in mine]),
         measured=np.array([anchor.seconds * clock.factor(anchor) for anchor in mine]),
         exported=np.array([float(anchor.source == "model") for anchor in mine]),
+        zeros=np.array([float(anchor.sparsity > 0) for anchor in mine]),
     )
