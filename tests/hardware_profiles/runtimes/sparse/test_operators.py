@@ -17,6 +17,7 @@ from one_operator import (
     FLOATS,
     INTEGERS,
     Operator,
+    activated,
     expected_int8,
     expected_linear,
     linear,
@@ -150,6 +151,14 @@ def test_every_instruction_set_computes_the_same_bits(case: Case, batch: int, to
             answers.append(operator(X=x))
     for answer in answers[1:]:
         np.testing.assert_array_equal(answer, answers[0])
+
+
+def test_gelu_is_exact_everywhere() -> None:
+    x = np.concatenate([np.linspace(-20, 20, 100_000), [-1e30, -1e4, 1e-30, 1e30, -np.inf, np.inf, np.nan]])
+    x = x.astype(np.float32)[:, None]
+    y = linear(np.ones((1, 1), np.float32), np.zeros(1, np.float32), "gelu")(X=x)
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_allclose(y, activated(x.astype(np.float64), "gelu"), rtol=1e-6, atol=1e-6)
 
 
 def int8_weights(case: Case) -> np.ndarray:
