@@ -118,6 +118,9 @@ def profile(
         Path | None, typer.Option(help="Profile for this model's sizes. [default: 384 wide, 6 layers]")
     ] = None,
     device: DeviceOption = "local",
+    runtime: Annotated[
+        str, typer.Option(help="onnxruntime-cpu, or onnxruntime-cpu+sparse for what zeros bring.")
+    ] = "onnxruntime-cpu",
     out: Annotated[Path | None, typer.Option(help="Also write the profile to this JSON file.")] = None,
     batch: BatchOption = 1,
     seq_len: Annotated[int, typer.Option("--seq-len", min=1, help="Tokens a row.")] = 128,
@@ -127,12 +130,13 @@ def profile(
     json: JsonOption = False,
 ) -> None:
     """Measure what the pieces of a transformer cost on a device."""
-    from hardware_profiles import profile_table, resolve
+    from hardware_profiles import get, profile_table, resolve
     from optimizer.architecture import Architecture, LayerShape
     from optimizer.effort import choose_effort
-    from optimizer.preparation import profile_of
+    from optimizer.preparation import RUNTIME, profile_of, sparse_profile_of
     from optimizer.progress import ConsoleProgress
 
+    get(runtime)  # refuses a name that there is not, or a runtime that this machine has not
     where = resolve(device)
     if model is None:
         layers = (LayerShape(heads=12, ffn=1536),) * 6  # MiniLM's, the size that small devices run
@@ -140,7 +144,11 @@ def profile(
     else:
         shape, activation = _shape_in(model)
     workload = Workload(batch=batch, seq_len=seq_len, threads=threads or where.cores)
-    found = profile_of(where, shape, workload, choose_effort(fast, thorough), ConsoleProgress(), activation)
+    effort = choose_effort(fast, thorough)
+    found = profile_of(where, shape, workload, effort, ConsoleProgress(), activation)
+    if runtime != RUNTIME:
+        zeros = sparse_profile_of(found, shape, workload, effort, ConsoleProgress(), activation)
+        found = zeros.over(found) if zeros else found
     if out is not None:
         found.save(out)
     if json:

@@ -29,7 +29,7 @@ class Effort:
 
 
 DEMO = Effort("demo", 2.5, 2, 0.8, 2, 3, 1.8, 2.2, 6, 512, "fast")
-FAST = Effort("fast", 5.5, 2, 1.5, 3, 4, 3.2, 4.5, 6, 1024, "fast")
+FAST = Effort("fast", 5.5, 2, 1.5, 4, 4, 3.2, 4.5, 6, 1024, "fast")
 DEFAULT = Effort("default", 20, 3, 6, 4, 6, 16, 22, 10, 2048, "default")
 THOROUGH = Effort("thorough", 90, 4, 24, 6, 10, 80, 120, 30, 4096, "thorough")
 

@@ -95,3 +95,9 @@ def test_benchmarking_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert "model.onnx" in done.stderr
+
+
+def test_a_profile_of_an_unknown_runtime_is_refused() -> None:
+    done = trimfit("profile", "--runtime", "abacus")
+    assert done.returncode == 2
+    assert "got runtime 'abacus', expected one of onnxruntime-cpu, onnxruntime-cpu+sparse" in done.stderr
