@@ -68,7 +68,7 @@ class Student:
         note = json.loads((folder / "student.json").read_text(encoding="utf-8"))
         rounds = tuple(CompressionRound.model_validate(r) for r in note["rounds"])
         origin = SurgeryReport.model_validate(note["origin"])
-        return cls(load(folder), origin, rounds, sparsity=note["sparsity"])
+        return cls(load(folder), origin, rounds, sparsity=note.get("sparsity", 0.0))
 
 
 def untouched(setting: Setting, view: View | None = None) -> Student:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -28,6 +29,7 @@ def block_mask(weight: torch.Tensor, sparsity: float) -> torch.Tensor:
 def _all_but_smallest(sizes: torch.Tensor, sparsity: float) -> torch.Tensor:
     if not 0 <= sparsity < 1:
         raise ValueError(f"sparsity must be in [0, 1), got {sparsity:g}: at 1 no weight would be left")
-    mask = torch.ones(sizes.numel(), dtype=torch.bool, device=sizes.device)
-    mask[sizes.flatten().argsort()[: round(sparsity * sizes.numel())]] = False
-    return mask.reshape(sizes.shape)
+    mask, drop = np.ones(sizes.numel(), dtype=bool), round(sparsity * sizes.numel())
+    if drop:
+        mask[np.argpartition(sizes.float().cpu().numpy(), drop - 1, axis=None)[:drop]] = False
+    return torch.from_numpy(mask).reshape(sizes.shape).to(sizes.device)
