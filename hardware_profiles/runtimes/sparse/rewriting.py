@@ -11,6 +11,7 @@ from benchmarks.errors import TrimfitError
 from hardware_profiles.runtimes.sparse.graph_edits import add_tensors, declare, replace_nodes, sweep
 from hardware_profiles.runtimes.sparse.graph_view import GraphView
 from hardware_profiles.runtimes.sparse.linear_layers import LinearLayer, LinearShape, linear_layers
+from hardware_profiles.runtimes.sparse.projections import join_projections
 from hardware_profiles.runtimes.sparse.sparse_node import DOMAIN, OPERATORS, SparseOperator, sparse_node
 from hardware_profiles.runtimes.sparse.tensor_types import tensor_types
 from hardware_profiles.runtimes.sparse.tiling import keep_tiles
@@ -55,7 +56,7 @@ def sparsify(model: onnx.ModelProto, precision: str, pays: Pays, *, tiled: bool 
     sweep(sparse.graph)
     if not is_sparse(sparse):
         sparse.opset_import.append(helper.make_opsetid(DOMAIN, _VERSION))
-    return keep_tiles(sparse) if tiled else sparse
+    return join_projections(keep_tiles(sparse)) if tiled else sparse
 
 
 def is_sparse(model: onnx.ModelProto) -> bool:

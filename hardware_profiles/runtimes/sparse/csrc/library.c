@@ -15,7 +15,8 @@ enum { ANY_API = 1 }; /* of which an older runtime has at least the entry that m
 __attribute__((visibility("default"))) OrtStatus *RegisterCustomOps(OrtSessionOptions *options, const OrtApiBase *base) {
     static const OrtCustomOp *const operators[] = {&sparse_linear,    &sparse_linear_int8,
                                                    &tile_operator,    &untile_operator,
-                                                   &tiled_add_layer_normalization, &tiled_attention};
+                                                   &tiled_add_layer_normalization, &tiled_attention,
+                                                   &tiled_self_attention};
     const OrtApi *api = base->get_api(ORT_API_VERSION);
     if (!api) {
         api = base->get_api(ANY_API);

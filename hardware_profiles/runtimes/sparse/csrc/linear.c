@@ -2,7 +2,8 @@
 #include "operators.h"
 #include "support.h"
 
-enum { DEFAULT_BLOCK = 128, DEFAULT_CHUNK = 384 };
+/* 128 columns of 64 lanes fill 32 KB of the first-level cache; so few entries a row want more of them at a time. */
+enum { DEFAULT_BLOCK = 128, DEFAULT_BLOCK_OF_FEW = 192, FEW = 10, DEFAULT_CHUNK = 384 };
 
 typedef struct {
     const char *name;
@@ -60,7 +61,8 @@ static int64_t within(int64_t value, int64_t most) { return value < 1 ? 1 : valu
 
 static OrtStatus *build_plan(const OrtApi *api, const OrtKernelInfo *info, Linear *l, const Sparse *m) {
     int64_t block = attribute_int(api, info, "block", 0), chunk = attribute_int(api, info, "chunk", 0);
-    block = within(block > 0 ? block : DEFAULT_BLOCK, m->width);
+    int few = m->entries * DEFAULT_BLOCK < FEW * m->rows * m->width;
+    block = within(block > 0 ? block : few ? DEFAULT_BLOCK_OF_FEW : DEFAULT_BLOCK, m->width);
     chunk = within(chunk > 0 ? chunk : DEFAULT_CHUNK, within(m->rows, PLAN_MOST));
     /* No more segments than the file has numbers, or a small one could ask for any amount of memory. */
     while ((m->width + block - 1) / block * ((m->rows + chunk - 1) / chunk) > m->rows + m->entries) {

@@ -5,7 +5,7 @@
 #include "ort.h"
 
 extern const OrtCustomOp sparse_linear, sparse_linear_int8, tile_operator, untile_operator,
-    tiled_add_layer_normalization, tiled_attention;
+    tiled_add_layer_normalization, tiled_attention, tiled_self_attention;
 
 OrtElement output_is_float(const OrtCustomOp *, size_t index);
 size_t one_output(const OrtCustomOp *);

@@ -1,4 +1,4 @@
-/* Tile, Untile, TiledAddLayerNormalization, TiledAttention: what keeps activations in tiles from layer to layer. */
+/* Tile, Untile, TiledAddLayerNormalization, TiledAttention, TiledSelfAttention: what keeps activations in tiles. */
 #include "operators.h"
 #include "support.h"
 
@@ -142,7 +142,7 @@ static OrtStatus *compute_normalise(void *kernel, OrtKernelContext *context) {
 typedef struct {
     const Tiled *operator;
     Layout layout;
-    int64_t features; /* of one head */
+    int64_t features, tile_features; /* of one head; from one tile of the inputs to the next */
     const float *queries, *keys, *values;
     const int64_t *mask;
     float *out;
@@ -156,16 +156,30 @@ static void attend_task(void *data, size_t index) {
     const Layout *l = &a->layout;
     int64_t tile = (int64_t)index % l->tiles, head = (int64_t)index / l->tiles % t->heads;
     int64_t sequence = (int64_t)index / l->tiles / t->heads;
-    size_t stride = (size_t)(t->heads * a->features * l->lanes), start = (size_t)(sequence * l->tiles) * stride;
-    size_t first = start + (size_t)(head * a->features * l->lanes), mine = first + (size_t)tile * stride;
+    int64_t stride = a->tile_features * l->lanes, mine = head * a->features * l->lanes;
+    int64_t first = sequence * l->tiles * stride + mine;
+    float *out = a->out + (sequence * l->tiles + tile) * t->heads * a->features * l->lanes + mine;
     float *scores = memory_new(&t->memory, (size_t)(l->tokens * l->lanes) * sizeof(float));
     if (!scores) {
         a->out_of_memory = 1;
         return;
     }
-    Head h = {a->keys + first, a->values + first, a->mask + sequence * l->tokens, l->tokens, a->features, stride, t->scale};
-    t->kernels->attention(a->queries + mine, &h, scores, a->out + mine, l->lanes);
+    const int64_t *mask = a->mask + sequence * l->tokens;
+    Head h = {a->keys + first, a->values + first, mask, l->tokens, a->features, (size_t)stride, t->scale};
+    t->kernels->attention(a->queries + first + tile * stride, &h, scores, out, l->lanes);
     memory_free(&t->memory, scores);
+}
+
+/* `a` has its inputs; `features` are those of all heads. */
+static OrtStatus *attend(Attend *a, OrtKernelContext *context, int64_t features) {
+    const Tiled *t = a->operator;
+    const OrtApi *api = t->memory.api;
+    if (t->heads < 1 || features < t->heads || features % t->heads)
+        return wrong(api, t->name, "heads", t->heads, "a divisor of Q's features");
+    a->features = features / t->heads;
+    TRY(tiled_output(t, context, &a->layout, features, &a->out));
+    TRY(parallel(api, context, attend_task, a->layout.sequences * t->heads * a->layout.tiles, a));
+    return a->out_of_memory ? wrong(api, t->name, "tokens", a->layout.tokens, "enough memory for them") : 0;
 }
 
 static OrtStatus *compute_attention(void *kernel, OrtKernelContext *context) {
@@ -176,16 +190,28 @@ static OrtStatus *compute_attention(void *kernel, OrtKernelContext *context) {
     for (size_t i = 0; i < 4; i++) TRY(input_tensor(api, context, i, &in[i]));
     Attend a = {.operator= t, .queries = in[0].data, .keys = in[1].data, .values = in[2].data, .mask = in[3].data};
     TRY(masked_layout(t, &in[0], &in[3], &a.layout));
-    int64_t features = in[0].dims[2];
+    a.tile_features = in[0].dims[2];
     for (size_t i = 1; i < 3; i++) {
-        if (!is_tiled(&in[i], features, &other) || in[i].elements != in[0].elements || other.lanes != a.layout.lanes)
+        if (!is_tiled(&in[i], a.tile_features, &other) || in[i].elements != in[0].elements || other.lanes != a.layout.lanes)
             return wrong(api, t->name, "another shape for input", (int64_t)i, "that of Q");
     }
-    if (t->heads < 1 || t->heads > features || features % t->heads) return wrong(api, t->name, "heads", t->heads, "a divisor of Q's features");
-    a.features = features / t->heads;
-    TRY(tiled_output(t, context, &a.layout, features, &a.out));
-    TRY(parallel(api, context, attend_task, a.layout.sequences * t->heads * a.layout.tiles, &a));
-    return a.out_of_memory ? wrong(api, t->name, "tokens", a.layout.tokens, "enough memory for them") : 0;
+    return attend(&a, context, a.tile_features);
+}
+
+/* Queries, keys and values one after another in the features of one tensor. */
+static OrtStatus *compute_self_attention(void *kernel, OrtKernelContext *context) {
+    const Tiled *t = kernel;
+    const OrtApi *api = t->memory.api;
+    Tensor x, mask;
+    TRY(input_tensor(api, context, 0, &x));
+    TRY(input_tensor(api, context, 1, &mask));
+    Attend a = {.operator= t, .queries = x.data, .mask = mask.data};
+    TRY(masked_layout(t, &x, &mask, &a.layout));
+    a.tile_features = x.dims[2];
+    if (a.tile_features % 3) return wrong(api, t->name, "features", a.tile_features, "a multiple of 3");
+    a.keys = a.queries + a.tile_features / 3 * a.layout.lanes;
+    a.values = a.queries + a.tile_features / 3 * 2 * a.layout.lanes;
+    return attend(&a, context, a.tile_features / 3);
 }
 
 /* -- what onnxruntime asks ------------------------------------------------------------------------------------------ */
@@ -194,13 +220,14 @@ static const char *name_tile(const OrtCustomOp *op) { return (void)op, "Tile"; }
 static const char *name_untile(const OrtCustomOp *op) { return (void)op, "Untile"; }
 static const char *name_normalise(const OrtCustomOp *op) { return (void)op, "TiledAddLayerNormalization"; }
 static const char *name_attention(const OrtCustomOp *op) { return (void)op, "TiledAttention"; }
+static const char *name_self_attention(const OrtCustomOp *op) { return (void)op, "TiledSelfAttention"; }
 
 static size_t one_input(const OrtCustomOp *op) { return (void)op, 1; }
 static size_t two_inputs(const OrtCustomOp *op) { return (void)op, 2; }
 static size_t four_inputs(const OrtCustomOp *op) { return (void)op, 4; }
 
 static OrtElement all_float(const OrtCustomOp *op, size_t index) { return (void)op, (void)index, ORT_FLOAT; }
-static OrtElement untile_type(const OrtCustomOp *op, size_t index) { return (void)op, index == 1 ? ORT_INT64 : ORT_FLOAT; }
+static OrtElement mask_second(const OrtCustomOp *op, size_t index) { return (void)op, index == 1 ? ORT_INT64 : ORT_FLOAT; }
 static OrtElement attention_type(const OrtCustomOp *op, size_t index) { return (void)op, index == 3 ? ORT_INT64 : ORT_FLOAT; }
 
 static OrtStatus *create_move(const OrtCustomOp *op, const OrtApi *api, const OrtKernelInfo *info, void **kernel) {
@@ -216,7 +243,7 @@ static OrtStatus *create_attention(const OrtCustomOp *op, const OrtApi *api, con
 const OrtCustomOp tile_operator = {OPERATOR_COMMON, .get_name = name_tile, .get_input_type = all_float,
                                    .get_input_count = one_input, .create_kernel_v2 = create_move,
                                    .compute_v2 = compute_tile, .destroy = destroy};
-const OrtCustomOp untile_operator = {OPERATOR_COMMON, .get_name = name_untile, .get_input_type = untile_type,
+const OrtCustomOp untile_operator = {OPERATOR_COMMON, .get_name = name_untile, .get_input_type = mask_second,
                                      .get_input_count = two_inputs, .create_kernel_v2 = create_move,
                                      .compute_v2 = compute_untile, .destroy = destroy};
 const OrtCustomOp tiled_add_layer_normalization = {
@@ -225,3 +252,6 @@ const OrtCustomOp tiled_add_layer_normalization = {
 const OrtCustomOp tiled_attention = {OPERATOR_COMMON, .get_name = name_attention, .get_input_type = attention_type,
                                      .get_input_count = four_inputs, .create_kernel_v2 = create_attention,
                                      .compute_v2 = compute_attention, .destroy = destroy};
+const OrtCustomOp tiled_self_attention = {
+    OPERATOR_COMMON, .get_name = name_self_attention, .get_input_type = mask_second, .get_input_count = two_inputs,
+    .create_kernel_v2 = create_attention, .compute_v2 = compute_self_attention, .destroy = destroy};

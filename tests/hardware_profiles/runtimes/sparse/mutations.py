@@ -207,6 +207,7 @@ TILED = {
     "Untile": (("X", FLOATS), ("mask", INTEGERS)),
     "TiledAddLayerNormalization": (("X", FLOATS), ("residual", FLOATS), ("gamma", FLOATS), ("beta", FLOATS)),
     "TiledAttention": (("Q", FLOATS), ("K", FLOATS), ("V", FLOATS), ("mask", INTEGERS)),
+    "TiledSelfAttention": (("QKV", FLOATS), ("mask", INTEGERS)),
 }
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
+from hardware_profiles.runtimes.sparse.attention_cores import attention
 from hardware_profiles.runtimes.sparse.packing import SparseBlocks, SparseRows, unpack_blocks, unpack_rows
 
 ACTIVATIONS = {
@@ -107,19 +108,27 @@ class TiledAttention(OpRun):
     op_domain = "trimfit"
 
     def _run(self, q, k, v, attention_mask, **_):
-        q, k, v = (self._heads(untiled(x, attention_mask)) for x in (q, k, v))
-        scores = q @ k.transpose(0, 1, 3, 2) * self.scale
-        scores = scores + np.where(attention_mask[:, None, None] == 0, np.finfo(np.float32).min, 0)
-        p = np.exp(scores - scores.max(-1, keepdims=True))
-        context = (p / p.sum(-1, keepdims=True)) @ v
-        batch, heads, tokens, size = context.shape
-        return (tiled(context.transpose(0, 2, 1, 3).reshape(batch, tokens, heads * size).astype(np.float32)),)
-
-    def _heads(self, x):
-        return x.reshape(*x.shape[:2], self.heads, -1).transpose(0, 2, 1, 3)
+        q, k, v = (untiled(x, attention_mask) for x in (q, k, v))
+        return (tiled(attention(q, k, v, attention_mask, self.heads, self.scale).astype(np.float32)),)
 
 
-OPERATORS = [SparseLinear, SparseLinearInt8, Tile, Untile, TiledAddLayerNormalization, TiledAttention]
+class TiledSelfAttention(OpRun):
+    op_domain = "trimfit"
+
+    def _run(self, x, attention_mask, **_):
+        q, k, v = np.split(untiled(x, attention_mask), 3, axis=-1)
+        return (tiled(attention(q, k, v, attention_mask, self.heads, self.scale).astype(np.float32)),)
+
+
+OPERATORS = [
+    SparseLinear,
+    SparseLinearInt8,
+    Tile,
+    Untile,
+    TiledAddLayerNormalization,
+    TiledAttention,
+    TiledSelfAttention,
+]
 
 
 def run(model, feed):

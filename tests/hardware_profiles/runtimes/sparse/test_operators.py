@@ -298,6 +298,19 @@ def test_tiled_attention_is_attention(batch: int, tokens: int, heads: int, width
     np.testing.assert_allclose(untiled(y, tokens), expected, atol=2e-5, rtol=1e-4)
 
 
+def test_self_attention_reads_what_attention_reads_from_three_tensors() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2, 70, 3 * 24)).astype(np.float32)
+    mask = (rng.random((2, 70)) >= 0.3).astype(np.int64)
+    settings = {"heads": 4, "scale": 0.4}
+    joined = Operator("TiledSelfAttention", {}, settings, (("QKV", FLOATS), ("attention_mask", INTEGERS)))
+    y = joined(QKV=tiled(x, np.nan), attention_mask=mask)
+    inputs = (("Q", FLOATS), ("K", FLOATS), ("V", FLOATS), ("attention_mask", INTEGERS))
+    q, k, v = (tiled(part, np.nan) for part in np.split(x, 3, axis=-1))
+    apart = Operator("TiledAttention", {}, settings, inputs)(Q=q, K=k, V=v, attention_mask=mask)
+    np.testing.assert_array_equal(untiled(y, 70), untiled(apart, 70))
+
+
 # -- together ---------------------------------------------------------------------------------------------------
 
 

@@ -18,7 +18,7 @@ from hardware_profiles.runtimes.sparse.linear_ends import linear_ends
 from hardware_profiles.runtimes.sparse.rewriting import sparsify
 
 HIDDEN, FFN = 16, 24
-TILED = ("TiledAttention", "TiledAddLayerNormalization", "Tile", "Untile")
+TILED = ("TiledAttention", "TiledSelfAttention", "TiledAddLayerNormalization", "Tile", "Untile")
 
 
 def has_zeros(shape, share):
@@ -63,8 +63,8 @@ def check_same(model, sparse, tokens=7, atol=1e-5):
 @pytest.mark.parametrize("tokens", [1, 7, 64, 65, 150])
 def test_a_sparse_encoder_is_tiled_once_and_untiled_once(model, tokens):
     sparse = sparsify(model, "fp32", has_zeros)
-    assert tiled_operators(sparse) == {"TiledAttention": 2, "TiledAddLayerNormalization": 4, "Tile": 1, "Untile": 1}
-    assert layouts(sparse) == [("tiles", "tiles")] * 12
+    assert tiled_operators(sparse) == {"TiledSelfAttention": 2, "TiledAddLayerNormalization": 4, "Tile": 1, "Untile": 1}
+    assert layouts(sparse) == [("tiles", "tiles")] * 8  # queries, keys and values in one
     check_same(model, sparse, tokens)
 
 
@@ -72,7 +72,7 @@ def test_layers_of_different_widths_are_tiled_too(tmp_path):
     layers = (LayerWidths(heads=1, ffn=8), LayerWidths(heads=3, ffn=40))
     model = encoder(tmp_path / "model.onnx", *layers, activation="relu")
     sparse = sparsify(model, "fp32", has_zeros)
-    assert tiled_operators(sparse) == {"TiledAttention": 2, "TiledAddLayerNormalization": 4, "Tile": 1, "Untile": 1}
+    assert tiled_operators(sparse) == {"TiledSelfAttention": 2, "TiledAddLayerNormalization": 4, "Tile": 1, "Untile": 1}
     check_same(model, sparse)
 
 
@@ -108,7 +108,7 @@ def test_removed_blocks_interrupt_the_tiles(tmp_path):
     layers = (LayerWidths(heads=2, ffn=0), LayerWidths(heads=0, ffn=FFN), LayerWidths(heads=4, ffn=FFN))
     model = encoder(tmp_path / "model.onnx", *layers)
     sparse = sparsify(model, "fp32", has_zeros)
-    assert tiled_operators(sparse)["TiledAttention"] == 2
+    assert tiled_operators(sparse)["TiledSelfAttention"] == 2
     assert tiled_operators(sparse)["Tile"] == tiled_operators(sparse)["Untile"] == 2
     check_same(model, sparse)
 
@@ -130,7 +130,7 @@ def test_what_an_output_of_the_model_shows_is_there_in_rows_too(model):
 
 def test_a_sparse_pooler_has_no_tokens_to_tile(model):
     sparse = sparsify(model, "fp32", lambda *_: True)
-    assert layouts(sparse) == [("tiles", "tiles")] * 12 + [("rows", "rows")] * 2
+    assert layouts(sparse) == [("tiles", "tiles")] * 8 + [("rows", "rows")] * 2
     check_same(model, sparse)
 
 
@@ -177,5 +177,5 @@ EXPORTS += [("xlm-roberta", "sdpa"), ("electra", "eager")]
 @pytest.mark.parametrize(("family", "attention"), EXPORTS)
 def test_exported_encoders_are_tiled_once_and_untiled_once(family, attention, export):
     sparse = sparsify(onnx.load(export(family, attention)[1]), "fp32", has_zeros)
-    assert tiled_operators(sparse) == {"TiledAttention": 2, "TiledAddLayerNormalization": 4, "Tile": 1, "Untile": 1}
-    assert layouts(sparse) == [("tiles", "tiles")] * 12
+    assert tiled_operators(sparse) == {"TiledSelfAttention": 2, "TiledAddLayerNormalization": 4, "Tile": 1, "Untile": 1}
+    assert layouts(sparse) == [("tiles", "tiles")] * 8  # queries, keys and values in one
