@@ -64,6 +64,7 @@ def session(
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
+    options.enable_cpu_mem_arena = False  # every tensor has its own memory, where reading beyond it may be noticed
     options.register_custom_ops_library(str(library or os.environ.get(LIBRARY) or library_path()))
     content = model if isinstance(model, bytes) else model.SerializeToString()
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
