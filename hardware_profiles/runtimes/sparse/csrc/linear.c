@@ -261,7 +261,7 @@ static OrtStatus *compute(void *kernel, OrtKernelContext *context) {
     Call c = {.linear = l};
     Tensor x;
     int64_t dims[MOST_RANK];
-    size_t rank;
+    size_t rank = 0;
     TRY(input_tensor(l->memory.api, context, 0, &x));
     TRY(shapes(l, &x, &c.layout, dims, &rank));
     TRY(output_data(l->memory.api, context, dims, rank, &c.out));
