@@ -134,13 +134,20 @@ class LatencyModel:
         sparse = sum(seconds * table.zeros_ratio(kind, pattern, sparsity) for kind, seconds in dense.items())
         return sum(dense.values()) / sparse
 
-    def sparsities(
+    def sparsity_range(
         self, workload: Workload, precision: str, pattern: Pattern, *, hidden_size: int | None = None
-    ) -> tuple[float, ...]:
-        """Shares of zeros that were measured in both kinds of blocks, ascending."""
-        zeros = self._table(workload, precision, hidden_size).zeros
-        known = [{sparsity for sparsity, _ in zeros.get((kind, pattern), ())} for kind in ("attention", "ffn")]
-        return tuple(sorted(set.intersection(*known)))
+    ) -> tuple[float, float]:
+        """(fewest, most) zeros with which times are known: from where layers break even, or else the least measured.
+
+        Raises TrimfitError when none were measured.
+        """
+        table = self._table(workload, precision, hidden_size)
+        curves = [curve for (_, word), curve in table.zeros.items() if word == pattern and curve.points]
+        if not curves:
+            raise TrimfitError(f"got {pattern} zeros, expected some that were measured for {table.case}: profile them")
+        fewest = max(curve.pays_from or curve.points[0][0] for curve in curves)
+        most = min(curve.most for curve in curves)
+        return min(fewest, most), most
 
     def cache_facts(
         self, workload: Workload, precision: str = "fp32", *, hidden_size: int | None = None

@@ -15,14 +15,12 @@ from hardware_profiles.clock import Clock
 from hardware_profiles.isotonic import isotonic
 from hardware_profiles.profile import Anchor, LatencyProfile, UnitTiming
 from hardware_profiles.shape import HasShape
-from hardware_profiles.unit import Kind, Pattern, block_weights, packed_share, weight_bytes, zeros_in_words
+from hardware_profiles.unit import Kind, Pattern, block_weights, weight_bytes, zeros_in_words
+from hardware_profiles.zeros_curve import ZerosCurve, memory_seconds
 
 __all__ = ["Case", "LatencyTable", "tables_of"]
 
 _WHAT = {"attention": "heads", "ffn": "neurons", "glue": "copies"}
-_SKIPPED_BELOW = 0.95  # of the dense time: then the zeros are skipped, and not stored either
-
-
 _BLOCKS: tuple[Kind, ...] = ("attention", "ffn")
 
 
@@ -50,14 +48,13 @@ class Case:
 class LatencyTable:
     """Seconds of the glue and of blocks by width with their weights in cache; `cache` adds what memory costs.
 
-    `curves`: by kind (widths [n] ascending, seconds [n] non-decreasing). `zeros`: by kind and pattern
-    (sparsity, time over dense time), ascending.
+    `curves`: by kind (widths [n] ascending, seconds [n] non-decreasing). `zeros`: by kind and pattern.
     """
 
     case: Case
     glue: float
     curves: dict[Kind, tuple[NDArray[np.int64], NDArray[np.float64]]]
-    zeros: dict[tuple[Kind, Pattern], tuple[tuple[float, float], ...]]
+    zeros: dict[tuple[Kind, Pattern], ZerosCurve]
     cache: CacheModel
 
     @classmethod
@@ -67,11 +64,16 @@ class LatencyTable:
         chains = [entry for entry in profile.ladder if Case.of(entry) == case]
         cache = _cache(chains, clock)
         patterns = sorted({entry.unit.pattern for entry in entries if entry.unit.sparsity})
+        pays_from = _pays_from(case, profile)
         return cls(
             case=case,
             glue=float(np.median([entry.glue_seconds * clock.factor(entry) for entry in entries])),
             curves={kind: _curve(case, kind, entries, clock, cache) for kind in _BLOCKS},
-            zeros={(kind, p): _zeros(kind, p, entries, clock, cache) for kind in _BLOCKS for p in patterns},
+            zeros={
+                (kind, pattern): ZerosCurve.of(kind, pattern, entries, clock, cache, pays_from)
+                for kind in _BLOCKS
+                for pattern in patterns
+            },
             cache=cache,
         )
 
@@ -100,11 +102,10 @@ class LatencyTable:
         blocks: list[tuple[Kind, int]] = []
         for layer in shape.layers:
             blocks += [("attention", layer.heads), ("ffn", layer.ffn)]
-        ratio = {kind: self.zeros_ratio(kind, pattern, sparsity) for kind in _BLOCKS}
-        parts = sum(self.cached(kind, width) * ratio[kind] for kind, width in blocks)
-        stored = {kind: _stored_share(ratio[kind], sparsity) for kind in _BLOCKS}
-        total_bytes = sum(self.bytes_of(kind, width) * stored[kind] for kind, width in blocks)
-        return self.glue + parts + self.cache.extra_seconds(total_bytes)
+        dense = sum(self.cached(*block) for block in blocks)
+        parts = sum(self.cached(kind, width) * self.zeros_ratio(kind, pattern, sparsity) for kind, width in blocks)
+        dense_bytes = sum(self.bytes_of(*block) for block in blocks)
+        return self.glue + parts + memory_seconds(self.cache, dense_bytes, parts / dense if dense else 1.0, sparsity)
 
     def typical(self, streamed: float) -> float:
         """Seconds of one whose glue and `streamed` blocks add up to this, of the usual share of weights."""
@@ -118,15 +119,14 @@ class LatencyTable:
         """Time over dense time, linear between measured sparsities. Raises TrimfitError outside."""
         if not sparsity:
             return 1.0
-        points = self.zeros.get((kind, pattern), ())
-        if not points or sparsity > points[-1][0] + 1e-9:
-            known = ", ".join(f"{known:.0%}" for known, _ in points) or "none"
+        curve = self.zeros.get((kind, pattern), ZerosCurve())
+        if sparsity > curve.most + 1e-9:
+            known = ", ".join(f"{known:.0%}" for known, _ in curve.points) or "none"
             raise TrimfitError(
                 f"got {zeros_in_words(pattern, sparsity)} in {kind}, expected at most a measured sparsity ({known})"
                 f" for {self.case}: profile it"
             )
-        s, ratio = zip((0.0, 1.0), *points, strict=True)
-        return float(np.interp(sparsity, s, ratio))
+        return curve.ratio(sparsity)
 
     def covers(self, shape: HasShape, pattern: Pattern, sparsity: float) -> bool:
         """Whether all of a model's widths and its sparsity were measured."""
@@ -164,31 +164,7 @@ def _curve(
     return np.array([entry.unit.width for entry in dense]), isotonic(np.maximum(seconds, 0.0))
 
 
-def _zeros(
-    kind: Kind, pattern: Pattern, entries: Iterable[UnitTiming], clock: Clock, cache: CacheModel
-) -> tuple[tuple[float, float], ...]:
-    mine = [entry for entry in entries if entry.unit.kind == kind and entry.unit.pattern in ("dense", pattern)]
-    seconds = {(e.unit.width, e.unit.sparsity): e.unit_seconds * clock.factor(e) for e in mine}
-    repeats = {e.unit.width: (e.repeat, e.total_bytes) for e in mine}
-    found = []
-    for (width, sparsity), value in seconds.items():
-        dense = seconds.get((width, 0.0))
-        if sparsity and dense:
-            found.append((sparsity, _cached_ratio(value, dense, sparsity, *repeats[width], cache)))
-    return tuple(sorted(found))
-
-
-def _cached_ratio(
-    seconds: float, dense: float, sparsity: float, repeat: int, dense_bytes: float, cache: CacheModel
-) -> float:
-    """Time over dense time of one copy, without what either reads from memory."""
-    stored = dense_bytes * _stored_share(seconds / dense, sparsity)
-    in_cache, dense_in_cache = (
-        max(0.0, whole - cache.extra_seconds(size) / repeat)
-        for whole, size in ((seconds, stored), (dense, dense_bytes))
-    )
-    return in_cache / dense_in_cache if in_cache and dense_in_cache else seconds / dense
-
-
-def _stored_share(ratio: float, sparsity: float) -> float:
-    return packed_share(sparsity) if ratio < _SKIPPED_BELOW else 1.0
+def _pays_from(case: Case, profile: LatencyProfile) -> float:
+    """The sparsity below which no layer of a case is sparse; 0 where nothing was measured about that."""
+    here = (p.sparsity for p in profile.break_even if (p.workload, p.precision) == (case.workload, case.precision))
+    return min(here, default=0.0)

@@ -63,10 +63,10 @@ class PricesAt:
         """The whole model, with this share of zeros."""
         return self.latency.predict(architecture, self.workload, self.precision, pattern, sparsity)
 
-    def sparsities(self, pattern: Pattern) -> tuple[float, ...]:
-        """Shares of zeros that were measured on the device, ascending."""
+    def sparsity_range(self, pattern: Pattern) -> tuple[float, float]:
+        """(fewest, most) zeros with which times are known on the device."""
         hidden = self.architecture.hidden_size
-        return self.latency.sparsities(self.workload, self.precision, pattern, hidden_size=hidden)
+        return self.latency.sparsity_range(self.workload, self.precision, pattern, hidden_size=hidden)
 
     def zeros_speedup(self, pattern: Pattern, sparsity: float) -> float:
         """Dense time over time with zeros of all layers together, as measured."""
@@ -76,12 +76,10 @@ class PricesAt:
     def least_sparsity(self, architecture: Architecture, pattern: Pattern, target_ms: float) -> float | None:
         """The fewest zeros, in whole per cent, with which the model is predicted to take at most `target_ms`.
 
-        Only between the measured sparsities; None where even the most measured zeros are too few.
+        None where even the most measured zeros are too few.
         """
-        measured = self.sparsities(pattern)
-        if not measured:
-            return None
-        for percent in range(round(100 * measured[0]), round(100 * measured[-1]) + 1):
+        fewest, most = self.sparsity_range(pattern)
+        for percent in range(math.ceil(100 * fewest - 1e-9), round(100 * most) + 1):
             if self.predict(architecture, pattern, percent / 100).ms <= target_ms:
                 return percent / 100
         return None

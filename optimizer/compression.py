@@ -186,9 +186,9 @@ def _cut(
     prices = setting.prices(winner.precision, winner.runtime)
     if isinstance(winner.pattern, Zeros):
         if sparsity is None:  # fewer than before never come back; where no zeros suffice, the most there are
-            measured = prices.sparsities(winner.zeros)
+            _, most = prices.sparsity_range(winner.zeros)
             needed = prices.least_sparsity(student.origin.after, winner.zeros, budget_ms)
-            sparsity = max(student.sparsity, measured[-1] if needed is None else needed)
+            sparsity = max(student.sparsity, most if needed is None else needed)
         zeros = replace(winner.pattern, sparsity=sparsity)
         return replace(student, model=set_zeros(model, zeros), sparsity=sparsity)
     if prices.predict(student.origin.after).ms <= budget_ms:

@@ -60,7 +60,7 @@ class Judge:
         kind = _ZEROS[engine.skipped(precision) or "unstructured"]
         prices = self.setting.prices(precision, engine.name)
         least = prices.least_sparsity(self.view.architecture, kind.word, self.target_ms * SAFETY)
-        return self.judged(kind(prices.sparsities(kind.word)[-1] if least is None else least), precision, engine)
+        return self.judged(kind(prices.sparsity_range(kind.word)[1] if least is None else least), precision, engine)
 
     def _plan(self, pattern: Any, prices: PricesAt) -> Plan | None:
         if isinstance(pattern, (Dense, Zeros)):
@@ -118,7 +118,8 @@ class Judge:
             if dense_ms <= self.target_ms * SAFETY:
                 reached = f"{dense_ms:.2f} ms predicted without them"
                 return f"{candidate.name}: no zeros are needed to reach {self.target_ms:.2f} ms, {reached}"
-            if prices.zeros_speedup(candidate.zeros, prices.sparsities(candidate.zeros)[-1]) < WORTHWHILE:
+            _, most = prices.sparsity_range(candidate.zeros)
+            if prices.zeros_speedup(candidate.zeros, most) < WORTHWHILE:
                 return f"{measured}: on this device zeros do not pay in {candidate.precision}"
         elif speedup < WORTHWHILE:
             return f"{measured}: this runtime does not skip zeros"

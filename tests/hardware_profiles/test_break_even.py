@@ -11,6 +11,7 @@ import pytest
 from onnx import numpy_helper
 from pretend_sparse import NAME, PretendSparse
 
+from benchmarks.errors import TrimfitError
 from benchmarks.workload import Workload
 from hardware_profiles import (
     BreakEven,
@@ -165,8 +166,18 @@ def test_on_top_of_the_stock_profile_it_knows_every_width_and_what_its_own_zeros
     blocks = dense - 1e3 * made.GLUE
     sparse = model.predict(shape, made.WORKLOAD, pattern="block", sparsity=0.9)
     assert sparse.ms == pytest.approx(1e3 * made.GLUE + blocks / 4)
-    assert model.sparsities(made.WORKLOAD, "fp32", "block") == (0.9,)
-    assert model.sparsities(made.WORKLOAD, "fp32", "unstructured") == ()
+    assert model.sparsity_range(made.WORKLOAD, "fp32", "block") == (0.9, 0.9)
+    with pytest.raises(TrimfitError, match="got unstructured zeros, expected some that were measured for hidden size"):
+        model.sparsity_range(made.WORKLOAD, "fp32", "unstructured")
+
+
+def test_below_the_break_even_point_a_model_is_dense_and_above_it_time_falls_evenly():
+    point = BreakEven(out_features=128, in_features=384, workload=made.WORKLOAD, precision="fp32", sparsity=0.6)
+    profile = sparse_profile(ratio=0.25).with_break_even([point])
+    model = LatencyModel().fit(profile.over(made.profile()))
+    speedups = [model.zeros_speedup(made.WORKLOAD, "fp32", sparsity) for sparsity in (0.5, 0.6, 0.75, 0.9)]
+    assert speedups == pytest.approx([1.0, 1.0, 1.6, 4.0])
+    assert model.sparsity_range(made.WORKLOAD, "fp32", "unstructured") == (0.6, 0.9)
 
 
 def test_it_keeps_its_own_runtime_there():
