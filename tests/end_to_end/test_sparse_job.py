@@ -15,6 +15,7 @@ from optimizer.decision import Decision, decide
 from optimizer.effort import Effort
 from optimizer.files import sha256
 from optimizer.progress import Silent
+from optimizer.proof import Proof
 from optimizer.setting import Setting
 
 
@@ -39,6 +40,8 @@ def test_zeros_win_the_main_job_where_nothing_else_may(
     monkeypatch.setenv("TRIMFIT_CACHE", str(cache))
     monkeypatch.setattr("optimizer.workflow.decide", only_zeros)
     monkeypatch.setattr("optimizer.decision.finalists", lambda candidates, most: list(candidates))
+    meets, judged = Proof.meets, iter([False])
+    monkeypatch.setattr(Proof, "meets", lambda proof, *asked: next(judged, None) is None and meets(proof, *asked))
     out = tmp_path / "out"
     deployment = optimizer.optimize(
         encoder,
@@ -57,6 +60,9 @@ def test_zeros_win_the_main_job_where_nothing_else_may(
     assert [(layer.heads, layer.ffn) for layer in manifest.student.layers] == [(4, 512)] * 4, "nothing is removed"
     assert manifest.speedup.versus == "teacher fp32 onnxruntime-cpu"
     assert "onnxruntime-cpu+sparse runs its layers" in decision.reason
+    sparsities = [correction.sparsity for correction in decision.corrections]
+    assert sparsities == sorted(set(sparsities)), "a missed target raises the sparsity"
+    assert sparsities[-1] == manifest.student.sparsity
     check_zeros(deployment.model(), manifest.student.pattern, manifest.student.sparsity)
     assert manifest.files[library_name()] == f"sha256:{sha256(out / library_name())}"
     assert decision.runtime_options["custom_op_library"] == library_name()
