@@ -12,8 +12,6 @@ from onnx import helper, numpy_helper
 
 from hardware_profiles.runtimes.sparse.linear_layers import LinearLayer
 from hardware_profiles.runtimes.sparse.packing import (
-    BLOCK,
-    MOST_COLUMNS,
     SparseBlocks,
     SparseRows,
     pack_blocks,
@@ -25,29 +23,29 @@ from hardware_profiles.runtimes.sparse.packing import (
 __all__ = ["DOMAIN", "OPERATORS", "SparseOperator", "sparse_node"]
 
 DOMAIN = "trimfit"
+_MOST_IN_FEATURES = 1 << 16  # what 16 bits can name, and how many int8 products a sum of 32 bits can hold
 
 
 class SparseOperator(NamedTuple):
     """How a precision packs a weight and which operator reads it.
 
-    `share` is the share of what the operator skips. A weight of more than `most_columns` input features cannot be
-    packed, nor one with NaN or infinity unless `any_number`.
+    `share` is the share of what the operator skips. It cannot hold a weight of more than 65536 input features, nor one
+    with NaN or infinity unless `any_number`.
     """
 
     name: str
     pack: Callable[[NDArray[np.float32]], SparseRows | SparseBlocks]
     share: Callable[[NDArray[np.float32]], float]
-    most_columns: int
     any_number: bool
 
     def can_pack(self, weight: NDArray[np.float32]) -> bool:
         """Whether the operator can hold this weight [out, in]."""
-        return weight.shape[1] <= self.most_columns and (self.any_number or bool(np.isfinite(weight).all()))
+        return weight.shape[1] <= _MOST_IN_FEATURES and (self.any_number or bool(np.isfinite(weight).all()))
 
 
 OPERATORS = {
-    "fp32": SparseOperator("SparseLinear", pack_rows, share_of_zeros, MOST_COLUMNS, True),
-    "int8": SparseOperator("SparseLinearInt8", pack_blocks, share_of_zero_blocks, MOST_COLUMNS * BLOCK, False),
+    "fp32": SparseOperator("SparseLinear", pack_rows, share_of_zeros, True),
+    "int8": SparseOperator("SparseLinearInt8", pack_blocks, share_of_zero_blocks, False),
 }
 
 

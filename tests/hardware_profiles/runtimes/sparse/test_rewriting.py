@@ -242,6 +242,13 @@ def test_int8_leaves_weights_without_a_scale_dense():
     assert operators(sparsify(model, "fp32", always)) == {"SparseLinear": 1}
 
 
+def test_a_layer_of_more_inputs_than_the_operators_hold_stays_dense():
+    for precision in ("fp32", "int8"):
+        widest = model_of([("MatMul", "x w", "y")], w=weight(65536, 2))
+        wider = model_of([("MatMul", "x w", "y")], w=weight(65540, 2))
+        assert [is_sparse(sparsify(model, precision, always)) for model in (widest, wider)] == [True, False]
+
+
 def test_the_file_shrinks_with_the_zeros():
     w = np.random.default_rng(0).standard_normal((256, 256)).astype(np.float32)
     w[np.random.default_rng(1).random(w.shape) < 0.9] = 0
