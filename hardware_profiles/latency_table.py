@@ -165,6 +165,10 @@ def _curve(
 
 
 def _pays_from(case: Case, profile: LatencyProfile) -> float:
-    """The sparsity below which no layer of a case is sparse; 0 where nothing was measured about that."""
-    here = (p.sparsity for p in profile.break_even if (p.workload, p.precision) == (case.workload, case.precision))
-    return min(here, default=0.0)
+    """The sparsity below which no layer of a case is sparse; 0 where nothing was measured about that.
+
+    A profile also knows the layers of models of other sizes; every layer of this one reads or makes `hidden_size`.
+    """
+    here = [p for p in profile.break_even if (p.workload, p.precision) == (case.workload, case.precision)]
+    mine = (p.sparsity for p in here if case.hidden_size in (p.out_features, p.in_features))
+    return min(mine, default=0.0)

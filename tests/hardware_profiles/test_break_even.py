@@ -173,7 +173,8 @@ def test_on_top_of_the_stock_profile_it_knows_every_width_and_what_its_own_zeros
 
 def test_below_the_break_even_point_a_model_is_dense_and_above_it_time_falls_evenly():
     point = BreakEven(out_features=128, in_features=384, workload=made.WORKLOAD, precision="fp32", sparsity=0.6)
-    profile = sparse_profile(ratio=0.25).with_break_even([point])
+    of_another_model = point.model_copy(update={"in_features": 256, "sparsity": 0.3})
+    profile = sparse_profile(ratio=0.25).with_break_even([point, of_another_model])
     model = LatencyModel().fit(profile.over(made.profile()))
     speedups = [model.zeros_speedup(made.WORKLOAD, "fp32", sparsity) for sparsity in (0.5, 0.6, 0.75, 0.9)]
     assert speedups == pytest.approx([1.0, 1.0, 1.6, 4.0])
