@@ -8,6 +8,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from benchmarks.errors import TrimfitError
 from benchmarks.workload import Workload
 from hardware_profiles.device import Device
 from hardware_profiles.profile import Anchor
@@ -64,8 +65,14 @@ class Setting:
         return self.engines[0].runtime
 
     def engine(self, name: str) -> Engine:
-        """The engine of a runtime's name."""
-        return next(engine for engine in self.engines if engine.name == name)
+        """The engine of a runtime's name. Raises TrimfitError when it has gone since an earlier run chose it."""
+        for engine in self.engines:
+            if engine.name == name:
+                return engine
+        raise TrimfitError(
+            f"got a job for {name}, expected one for {', '.join(engine.name for engine in self.engines)}, which is all"
+            " that works here now: mend it, or choose another --out to decide anew"
+        )
 
     def runtime_of(self, candidate: Candidate) -> Runtime:
         """What executes a candidate on the device."""

@@ -140,10 +140,10 @@ def _as_fast_as_allowed(setting: Setting, decision: Decision) -> tuple[Student, 
 def _trail(setting: Setting, winner: Candidate, start: Student, lowest: float) -> list[Student]:
     """Ever smaller students, each `STRIDE` faster than the one before, as long as dev stays above `lowest`."""
     trail = [start]
-    budget = predicted_ms(setting, winner, start)
     minutes = setting.effort.compress_minutes / setting.effort.rounds
     while (winner.changes_shape or winner.sparsity) and len(trail) <= MOST_STRIDES:
-        budget /= STRIDE
+        # from what the last one takes: a whole layer, or the fewest zeros that pay, may have been more than a stride
+        budget = predicted_ms(setting, winner, trail[-1]) / STRIDE
         name = f"round {len(trail)}"
         student = cut_and_train(setting, trail[-1], winner, budget, name=name, minutes=minutes, only_smaller=True)
         if student.form == trail[-1].form or student.dev < lowest:

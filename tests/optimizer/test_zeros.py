@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import made_setting as made
@@ -17,6 +18,7 @@ from transformers import PreTrainedModel
 from benchmarks.errors import TrimfitError
 from hardware_profiles.runtimes import OnnxRuntimeCpu
 from hardware_profiles.runtimes.sparse.library import library_path
+from optimizer import workflow
 from optimizer.artefact import build, logits_of
 from optimizer.candidates import Candidate
 from optimizer.compression import Student, compress, cut_and_train, predicted_ms, untouched
@@ -217,6 +219,31 @@ def test_without_a_latency_to_reach_the_first_stride_decides(make_setting: Calla
     found = made.candidate(decide(make_setting(target=MaxDrop(1))), "unstructured", made.SPARSE)
     assert found.predicted.ms <= 3.0 / 1.6
     assert found.refused is None or "nats" in found.refused
+
+
+def test_a_job_whose_runtime_has_gone_says_so(make_setting: Callable[..., Setting]) -> None:
+    setting = make_setting()
+    winner = winner_of(setting)
+    with pytest.raises(TrimfitError, match=r"got a job for onnxruntime-cpu\+sparse, expected one for onnxruntime-cpu,"):
+        compress(replace(setting, engines=setting.engines[:1]), winner, 2.0)
+
+
+def test_a_stride_starts_from_what_the_last_student_takes(
+    make_setting: Callable[..., Setting], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first has more zeros than a stride needs; the next budget lies below what it takes, or it would be the last."""
+    setting = make_setting(target=MaxDrop(1))
+    winner, asked = winner_of(setting), []
+    more = {0.0: 0.8, 0.8: 0.9, 0.9: 0.9}
+
+    def cut(setting: Setting, student: Student, winner: Candidate, budget_ms: float, **_: object) -> Student:
+        asked.append(budget_ms)
+        return replace(student, sparsity=more[student.sparsity])
+
+    monkeypatch.setattr(workflow, "cut_and_train", cut)
+    trail = workflow._trail(setting, winner, untouched(setting), lowest=0.0)
+    assert [student.sparsity for student in trail] == [0.0, 0.8, 0.9]
+    assert asked == [pytest.approx(predicted_ms(setting, winner, student) / workflow.STRIDE) for student in trail]
 
 
 # deployment
