@@ -76,8 +76,12 @@ class Contestant(BaseModel):
 
     @property
     def _settings(self) -> dict[str, Any]:
-        """All that decides how the model runs."""
-        return {**self.options, "env": self.env} if self.env else self.options
+        """All that decides how the model runs; an operator library by its content, wherever it lies."""
+        settings = {**self.options, "env": self.env} if self.env else dict(self.options)
+        library = Path(str(settings.get("custom_op_library", "")))
+        if library.is_file():
+            settings["custom_op_library"] = f"{library.name} sha256:{file_sha256(library)}"
+        return settings
 
 
 class Launch:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from hashlib import sha256
 
 import numpy as np
 import pytest
@@ -152,6 +153,14 @@ def test_environment_variables_reach_the_process_and_are_recorded(mlp, pool, tmp
         launch.ready()
         launch.ask("load", cpus=[])
     assert capped.subject.options == {"env": {"CAP": "avx2"}}
+
+
+def test_an_operator_library_is_recorded_by_what_it_is_not_where(mlp, tmp_path):
+    library = tmp_path / "operators.so"
+    library.write_bytes(b"1")
+    options = {"custom_op_library": str(library), "config": {"a": "b"}}
+    recorded = Contestant(name="a", model=mlp, options=options).subject.options
+    assert recorded == {**options, "custom_op_library": f"operators.so sha256:{sha256(b'1').hexdigest()}"}
 
 
 @pytest.mark.parametrize(
