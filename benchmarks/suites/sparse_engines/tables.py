@@ -13,7 +13,7 @@ from benchmarks.suites.sparse_engines.targets import Verdict
 __all__ = ["kernel_table", "model_table", "target_table"]
 
 MARKS = {True: "met", False: "NOT met", None: "not measured"}
-HEADINGS = ("model", "tokens", "threads", "zeros", "isa", "engine", "median", "over onnxruntime fp32", "logits off")
+HEADINGS = ("model", "tokens", "threads", "zeros", "isa", "contestant", "median", "over onnxruntime fp32", "logits off")
 MOST = 1e3  # a ratio's interval that goes further holds nothing
 OURS = (SPARSE_FP32, BLOCK_INT8)
 
@@ -52,18 +52,7 @@ def kernel_table(kernels: Sequence[Entry], break_even: Sequence[Entry]) -> Table
 
 def model_table(rows: Sequence[Entry]) -> Table:
     """One line a contestant of every cell."""
-    heads = (
-        "model",
-        "tokens",
-        "threads",
-        "zeros",
-        "isa",
-        "contestant",
-        "median",
-        "over onnxruntime fp32",
-        "logits off",
-    )
-    table = Table(*heads, title="Models")
+    table = Table(*HEADINGS, title="Models")
     previous = None
     for row in rows:
         if previous not in (None, row["cell"]):

@@ -2,7 +2,8 @@
 #include "operators.h"
 #include "support.h"
 
-/* 128 columns of 64 lanes fill 32 KB of the first-level cache; so few entries a row want more of them at a time. */
+/* 128 columns of 64 lanes fill 32 KB of the first-level cache. Where rows have less than FEW entries in such a block,
+ * starting and ending them takes the time: then blocks are wider. */
 enum { DEFAULT_BLOCK = 128, DEFAULT_BLOCK_OF_FEW = 192, FEW = 10, DEFAULT_CHUNK = 384 };
 
 typedef struct {
