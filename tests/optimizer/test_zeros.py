@@ -231,7 +231,7 @@ def test_a_job_whose_runtime_has_gone_says_so(make_setting: Callable[..., Settin
 def test_a_stride_starts_from_what_the_last_student_takes(
     make_setting: Callable[..., Setting], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first has more zeros than a stride needs; the next budget lies below what it takes, or it would be the last."""
+    """The first has more zeros than a stride needs; the next budget is below what it takes, or it would be the last."""
     setting = make_setting(target=MaxDrop(1))
     winner, asked = winner_of(setting), []
     more = {0.0: 0.8, 0.8: 0.9, 0.9: 0.9}
