@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #if defined(__AVX512F__)
+#include <immintrin.h>
 #define LANES 16
 #elif defined(__AVX2__)
 #define LANES 8
@@ -26,6 +27,35 @@ ALWAYS_INLINE vec splat(float x) {
     vec v;
     UNROLL for (int i = 0; i < LANES; i++) v[i] = x;
     return v;
+}
+
+/* Hides from the compiler where a value came from: it then stays in its register and is not loaded again. */
+#if defined(__x86_64__)
+#define KEEP(x) __asm__("" : "+v"(x))
+#else
+#define KEEP(x) __asm__("" : "+w"(x))
+#endif
+
+typedef float vec4 __attribute__((vector_size(16), aligned(4), may_alias));
+
+/* `i` in every lane, in a register, as `pick` wants it. */
+ALWAYS_INLINE ivec number(int i) {
+    ivec v = {0};
+    v += i;
+    KEEP(v);
+    return v;
+}
+
+/* Lane i of four in every lane; `is_i` is number(i). With AVX-512 one permutation: Intel's CPUs do few others beside
+ * 512-bit multiplications. */
+ALWAYS_INLINE vec pick(vec4 x, int i, ivec is_i) {
+#if LANES == 16
+    return (void)i, (vec)_mm512_permutexvar_ps((__m512i)is_i, _mm512_castps128_ps512((__m128)x));
+#else
+    vec v;
+    UNROLL for (int l = 0; l < LANES; l++) v[l] = x[i];
+    return (void)is_i, v;
+#endif
 }
 
 /* Where the mask (all ones or all zeros in a lane) is set `a`, else `b`. */
