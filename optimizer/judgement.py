@@ -6,6 +6,7 @@ import copy
 import math
 from typing import Any
 
+from optimizer import refusals
 from optimizer.architecture import Architecture
 from optimizer.candidates import Candidate, PricesAt, shape_of
 from optimizer.engine import Engine
@@ -15,7 +16,7 @@ from optimizer.pruning.zeros import set_zeros
 from optimizer.setting import Setting
 from optimizer.target import MaxDrop
 
-__all__ = ["SAFETY", "Judge", "fitting_plan"]
+__all__ = ["SAFETY", "WORTHWHILE", "Judge", "fitting_plan"]
 
 WORTHWHILE = 1.10  # zeros that bring less than this are refused: they cost accuracy
 SAFETY = 0.97  # of the wanted latency is aimed at, so that the whole interval of the measured speed-up lies above it
@@ -98,7 +99,7 @@ class Judge:
             return self._refusal_of_zeros(candidate, prices, engine)
         if candidate.plan is None:
             least = prices.fastest_ms() if isinstance(candidate.pattern, Width) else prices.one_layer_ms()
-            return f"{name}: even its smallest shape takes {least:.2f} ms, {wanted}"
+            return refusals.too_slow_at_its_smallest(name, least, wanted)
         dense_ms = setting.baseline(candidate.precision).ms
         if isinstance(candidate.pattern, Dense) and dense_ms > target_ms * SAFETY:
             if candidate.precision == "fp32":
@@ -112,7 +113,7 @@ class Judge:
 
     def _refusal_of_zeros(self, candidate: Candidate, prices: PricesAt, engine: Engine) -> str | None:
         speedup = prices.zeros_speedup(candidate.zeros, candidate.sparsity)
-        measured = f"{candidate.name}: {speedup:.2f}x measured on {engine.name}"
+        measured = candidate.name, speedup, engine.name
         if engine.skips_zeros:
             dense_ms = prices.predict(candidate.architecture).ms
             if dense_ms <= self.target_ms * SAFETY:
@@ -120,11 +121,11 @@ class Judge:
                 return f"{candidate.name}: no zeros are needed to reach {self.target_ms:.2f} ms, {reached}"
             _, most = prices.sparsity_range(candidate.zeros)
             if prices.zeros_speedup(candidate.zeros, most) < WORTHWHILE:
-                return f"{measured}: on this device zeros do not pay in {candidate.precision}"
+                return refusals.not_paying(*measured, candidate.precision)
         elif speedup < WORTHWHILE:
-            return f"{measured}: this runtime does not skip zeros"
+            return refusals.multiplied(*measured)
         if candidate.predicted.ms > self.target_ms:
-            return f"{measured}, {candidate.predicted.ms:.2f} ms predicted, {self.target_ms:.2f} ms wanted"
+            return refusals.too_few_zeros(*measured, candidate.predicted.ms, self.target_ms)
         return None
 
 

@@ -1,0 +1,29 @@
+"""Refusals: the sentences that say why a way to a smaller model cannot pay on a device."""
+
+from __future__ import annotations
+
+__all__ = ["multiplied", "not_paying", "too_few_zeros", "too_slow_at_its_smallest"]
+
+
+def multiplied(name: str, speedup: float, runtime: str) -> str:
+    """Zeros on a runtime that gains nothing by them."""
+    return f"{_measured(name, speedup, runtime)}: this runtime does not skip zeros"
+
+
+def not_paying(name: str, speedup: float, runtime: str, precision: str) -> str:
+    """Zeros on a runtime that skips them, on a device where even the most are no faster than none."""
+    return f"{_measured(name, speedup, runtime)}: on this device zeros do not pay in {precision}"
+
+
+def too_few_zeros(name: str, speedup: float, runtime: str, predicted_ms: float, wanted_ms: float) -> str:
+    """Even the most zeros that were measured do not reach the latency."""
+    return f"{_measured(name, speedup, runtime)}, {predicted_ms:.2f} ms predicted, {wanted_ms:.2f} ms wanted"
+
+
+def too_slow_at_its_smallest(name: str, least_ms: float, wanted: str) -> str:
+    """Nothing that is left by this pattern reaches what is `wanted`, e.g. "2.00 ms wanted"."""
+    return f"{name}: even its smallest shape takes {least_ms:.2f} ms, {wanted}"
+
+
+def _measured(name: str, speedup: float, runtime: str) -> str:
+    return f"{name}: {speedup:.2f}x measured on {runtime}"
