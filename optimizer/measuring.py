@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import Contestant, Measurement, measure
+from benchmarks import Budget, Contestant, Measurement, measure
 from benchmarks.workload import Workload
 from hardware_profiles.runtimes import Runtime
 from optimizer import files
@@ -44,8 +44,9 @@ def measure_models(
     *,
     seed: int,
     advance: Advance,
+    budget: Budget | None = None,
 ) -> dict[str, Measurement]:
-    """Time ONNX files by name, interleaved, each with its runtime in processes of its own."""
+    """Time ONNX files by name, interleaved, each with its runtime in processes of its own; `budget` as of `measure`."""
     contestants = [
         Contestant(
             name=name,
@@ -57,4 +58,4 @@ def measure_models(
         )
         for name, (path, runtime) in models.items()
     ]
-    return {m.subject.name: m for m in measure(contestants, seed=seed, progress=advance)}
+    return {m.subject.name: m for m in measure(contestants, budget=budget, seed=seed, progress=advance)}

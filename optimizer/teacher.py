@@ -28,7 +28,16 @@ from optimizer.scoring import score
 from optimizer.setting import learning_rates
 from optimizer.tasks import Task
 
-__all__ = ["Teacher", "encode_parts", "load_tokenizer", "match_labels", "prepare_teacher", "token_limit", "untrained"]
+__all__ = [
+    "Teacher",
+    "encode_parts",
+    "load_tokenizer",
+    "match_labels",
+    "position_limit",
+    "prepare_teacher",
+    "token_limit",
+    "untrained",
+]
 
 GENERIC_LABEL = re.compile(r"LABEL_\d+")
 FINE_TUNING_EVALUATIONS = 6
@@ -144,9 +153,14 @@ def match_labels(data: tuple[str, ...], model: tuple[str, ...]) -> tuple[str, ..
 
 
 def token_limit(config: Any, tokenizer: Any) -> int:
+    """Tokens a row that the model and its tokenizer take."""
+    return min(int(tokenizer.model_max_length), position_limit(config))
+
+
+def position_limit(config: Any) -> int:
     """Tokens a row that the model takes: its positions, less those that RoBERTa skips up to the padding id."""
     skipped = config.pad_token_id + 1 if config.model_type in {"roberta", "xlm-roberta"} else 0
-    return min(int(tokenizer.model_max_length), config.max_position_embeddings - skipped)
+    return int(config.max_position_embeddings) - skipped
 
 
 def _longest(task: Task, tokenizer: Any, limit: int, seq_len: int | None) -> int:
