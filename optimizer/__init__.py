@@ -10,18 +10,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from optimizer.advice import advise
     from optimizer.api import optimize
     from optimizer.deployment import Deployment
     from optimizer.model_folder import load
     from optimizer.target import LatencyMs, MaxDrop, Speedup
 
-__all__ = ["Deployment", "LatencyMs", "MaxDrop", "Speedup", "load", "optimize"]
+__all__ = ["Deployment", "LatencyMs", "MaxDrop", "Speedup", "advise", "load", "optimize"]
 
 _HOMES = {
     "Deployment": "optimizer.deployment",
     "LatencyMs": "optimizer.target",
     "MaxDrop": "optimizer.target",
     "Speedup": "optimizer.target",
+    "advise": "optimizer.advice",
     "load": "optimizer.model_folder",
     "optimize": "optimizer.api",
 }

@@ -1,4 +1,4 @@
-"""The command line: `trimfit optimize | profile | benchmark | report | demo`."""
+"""The command line: `trimfit optimize | advise | profile | benchmark | report | demo`."""
 
 from __future__ import annotations
 
@@ -7,16 +7,13 @@ import os
 import sys
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from benchmarks.errors import TrimfitError
 from benchmarks.workload import Workload
-
-if TYPE_CHECKING:
-    from optimizer.architecture import Architecture
 
 __all__ = ["app", "main"]
 
@@ -28,6 +25,7 @@ app = typer.Typer(
 )
 
 DONE, TARGET_MISSED, BAD_INPUT, BUG = 0, 1, 2, 70
+PAGE = 100  # columns of prose with tables
 
 DeviceOption = Annotated[str, typer.Option(help="Where the model will run: local (this machine).")]
 BatchOption = Annotated[int, typer.Option(min=1, help="Rows an inference.")]
@@ -113,6 +111,27 @@ def demo(
 
 
 @app.command()
+def advise(
+    model: Annotated[Path, typer.Option(help="Hugging Face folder: a sequence classifier, or an encoder.")],
+    device: DeviceOption = "local",
+    batch: BatchOption = 1,
+    seq_len: Annotated[
+        int | None, typer.Option("--seq-len", min=1, help="Tokens a row. [default: 128, or the most the model takes]")
+    ] = None,
+    threads: ThreadsOption = None,
+    json: Annotated[Path | None, typer.Option(help="Also write the advice to this JSON file.")] = None,
+) -> None:
+    """Say what each way to a smaller model would bring on a device: no data, no training, two minutes."""
+    from optimizer.advice import advice_table
+    from optimizer.advice import advise as advise_on
+
+    advice = advise_on(model, device=device, batch=batch, seq_len=seq_len, threads=threads)
+    if json is not None:
+        advice.write(json)
+    Console(width=None if sys.stdout.isatty() else PAGE, highlight=False).print(advice_table(advice), width=PAGE)
+
+
+@app.command()
 def profile(
     model: Annotated[
         Path | None, typer.Option(help="Profile for this model's sizes. [default: 384 wide, 6 layers]")
@@ -133,6 +152,7 @@ def profile(
     from hardware_profiles import get, profile_table, resolve
     from optimizer.architecture import Architecture, LayerShape
     from optimizer.effort import choose_effort
+    from optimizer.model_shape import ModelShape
     from optimizer.preparation import RUNTIME, profile_of, sparse_profile_of
     from optimizer.progress import ConsoleProgress
 
@@ -142,7 +162,8 @@ def profile(
         layers = (LayerShape(heads=12, ffn=1536),) * 6  # MiniLM's, the size that small devices run
         shape, activation = Architecture(hidden_size=384, head_size=32, vocab_size=30522, layers=layers), "gelu"
     else:
-        shape, activation = _shape_in(model)
+        found_shape = ModelShape.read(model)
+        shape, activation = found_shape.architecture, found_shape.activation
     workload = Workload(batch=batch, seq_len=seq_len, threads=threads or where.cores)
     effort = choose_effort(fast, thorough)
     found = profile_of(where, shape, workload, effort, ConsoleProgress(), activation)
@@ -155,18 +176,6 @@ def profile(
         typer.echo(found.model_dump_json(indent=1, by_alias=True))
     else:
         Console().print(profile_table(found))
-
-
-def _shape_in(folder: Path) -> tuple[Architecture, str]:
-    """Shape and activation of a model folder."""
-    from optimizer.architecture import Architecture
-    from optimizer.model_folder import inspect_folder, load_classifier
-    from optimizer.preparation import activation_of
-
-    found = inspect_folder(folder)
-    labels = found.labels or {0: "0", 1: "1"}
-    model = load_classifier(folder, len(labels), labels)
-    return Architecture.of(model), activation_of(model)
 
 
 @app.command()
