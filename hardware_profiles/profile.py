@@ -21,7 +21,7 @@ from hardware_profiles.unit import Pattern, Unit, weight_bytes
 
 __all__ = ["FORMAT", "Anchor", "BreakEven", "LatencyProfile", "OptionTrial", "RuntimeRecord", "UnitTiming"]
 
-FORMAT = 1
+FORMAT: Literal[2] = 2  # 1 kept time by another reference model and knew no zeros that are skipped
 
 
 class _Record(BaseModel):
@@ -138,7 +138,7 @@ class BreakEven(_Record):
 class LatencyProfile(_Record):
     """Units and whole models measured on one device with one runtime. A value: adding gives a new one."""
 
-    format: Literal[1] = 1
+    format: Literal[2] = FORMAT
     device: Device
     runtime_record: RuntimeRecord = Field(alias="runtime")
     entries: tuple[UnitTiming, ...] = ()

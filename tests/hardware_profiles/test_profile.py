@@ -89,9 +89,9 @@ def test_a_profile_of_another_version_is_named():
     ("text", "message"),
     [
         ("{", "expected a latency profile in JSON"),
-        ("[]", "of format None, expected a latency profile of format 1"),
-        ('{"format": 2}', "of format 2, expected a latency profile of format 1"),
-        ('{"format": 1}', "with a broken field device"),
+        ("[]", "of format None, expected a latency profile of format 2"),
+        ('{"format": 3}', "of format 3, expected a latency profile of format 2"),
+        ('{"format": 2}', "with a broken field device"),
     ],
 )
 def test_a_broken_file_is_refused_in_one_line(tmp_path, text, message):

@@ -24,7 +24,7 @@ _OPERATORS = {
     "Gather", "Identity", "IsInf", "IsNaN", "MatMul", "Mul", "Not", "Or", "Reshape",
     "Shape", "Slice", "Softmax", "Sqrt", "Squeeze", "Sub", "Transpose", "Unsqueeze", "Where",
 }  # fmt: skip
-_TRIALS = ((2, 3), (1, 6))  # sequences, tokens
+_TRIALS = ((2, 3), (1, 6), (1, 70))  # sequences, tokens; a window over neighbours shows only in the long one
 _TOLERANCE = 1e-4
 _HIDDEN = np.finfo(np.float32).min
 
@@ -124,7 +124,7 @@ def _verified(
         feed = _random_feed(core, region, batch, tokens, features)
         try:
             context, p = region.run(view, [core.output, weights], feed)
-        except (ValueError, IndexError, TypeError, RuntimeError):  # the numbers do not fit: something else
+        except Exception:  # noqa: BLE001  (whatever the evaluator cannot run is something else, and stays as it is)
             return None
         if p.ndim != 4 or features % p.shape[1]:
             return None

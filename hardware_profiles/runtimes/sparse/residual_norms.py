@@ -45,4 +45,5 @@ def _is_plain(view: GraphView, node: onnx.NodeProto) -> bool:
     ):
         return False
     constants = [view.constant(name) for name in node.input[1:]]
-    return all(value is not None and value.ndim == 1 and value.dtype == np.float32 for value in constants)
+    plain = all(value is not None and value.ndim == 1 and value.dtype == np.float32 for value in constants)
+    return plain and len({value.size for value in constants if value is not None}) == 1

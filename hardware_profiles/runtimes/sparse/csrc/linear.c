@@ -41,7 +41,8 @@ static OrtStatus *check_values(const OrtApi *api, const Linear *l, const Tensor 
     }
     Fault fault = plan_check(matrix);
     if (!fault.what) return 0;
-    return wrong(api, l->name, fault.what, fault.got, "counts that sum up to the values, columns ascending below in_features");
+    return wrong_row(api, l->name, fault.what, fault.got, fault.row,
+                     "counts that sum up to the values, columns ascending below in_features");
 }
 
 static OrtStatus *read_matrix(const OrtApi *api, const OrtKernelInfo *info, const Linear *l, Sparse *m) {
@@ -106,16 +107,17 @@ static OrtStatus *read_attributes(const OrtApi *api, const OrtKernelInfo *info, 
     l->tiled_in = attribute_choice(api, info, "input_layout", layouts);
     l->tiled_out = attribute_choice(api, info, "output_layout", layouts);
     l->in_features = attribute_int(api, info, "in_features", 0);
-    if (activation < 0) return wrong(api, l->name, "activation", activation, "none, gelu or relu");
-    if (l->tiled_in < 0 || l->tiled_out < 0) return wrong(api, l->name, "layout", -1, "rows or tiles");
-    if (l->tiled_in && !l->tiled_out) return wrong(api, l->name, "output_layout rows after input_layout", 1, "Untile after it");
+    if (activation < 0) return wrong_kind(api, l->name, "another activation", "none, gelu or relu");
+    if (l->tiled_in < 0 || l->tiled_out < 0) return wrong_kind(api, l->name, "another layout", "rows or tiles");
+    if (l->tiled_in && !l->tiled_out) 
+        return wrong_kind(api, l->name, "input_layout tiles with output_layout rows", "tiles for both, and Untile behind");
     l->activation = (Activation)activation;
     return 0;
 }
 
 static OrtStatus *create_parts(const OrtApi *api, const OrtKernelInfo *info, Linear *l) {
     Sparse matrix;
-    if (!l->kernels) return wrong(api, l->name, "a CPU of kind", 0, "AVX2 and FMA, or aarch64");
+    if (!l->kernels) return no_kernels(api, l->name);
     TRY(read_attributes(api, info, l));
     TRY(read_matrix(api, info, l, &matrix));
     TRY(build_plan(api, info, l, &matrix));
@@ -137,7 +139,7 @@ static OrtStatus *create(const char *name, int is_int8, const OrtApi *api, const
     Linear *l = memory_new(&memory, sizeof(Linear));
     if (!l) {
         ort_release_allocator(api, memory.allocator);
-        return wrong(api, name, "free memory", 0, "some");
+        return wrong_kind(api, name, "no memory", "some for its state");
     }
     *l = (Linear){.name = name, .memory = memory, .kernels = kernels_for_this_cpu(), .is_int8 = is_int8};
     OrtStatus *status = create_parts(api, info, l);

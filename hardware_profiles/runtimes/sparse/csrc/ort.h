@@ -122,6 +122,9 @@ static inline void ort_release_status(const OrtApi *api, OrtStatus *status) {
 static inline void ort_release_tensor_info(const OrtApi *api, OrtTensorInfo *info) {
     ORT_AT(99, void (*)(OrtTensorInfo *))(info);
 }
+static inline void ort_release_domain(const OrtApi *api, OrtCustomOpDomain *domain) {
+    ORT_AT(101, void (*)(OrtCustomOpDomain *))(domain);
+}
 static inline void ort_release_allocator(const OrtApi *api, OrtAllocator *allocator) {
     ORT_AT(132, void (*)(OrtAllocator *))(allocator);
 }

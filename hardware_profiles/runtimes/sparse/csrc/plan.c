@@ -4,15 +4,15 @@ Fault plan_check(const Sparse *m) {
     int64_t entry = 0;
     for (int64_t row = 0; row < m->rows; row++) {
         int64_t count = m->counts[row];
-        if (count < 0 || count > m->entries - entry) return (Fault){"count", row, count, m->entries - entry};
+        if (count < 0 || count > m->entries - entry) return (Fault){"count", row, count};
         for (int64_t last = -1, end = entry + count; entry < end; entry++) {
             int64_t column = m->columns[entry];
-            if (column >= m->width) return (Fault){"column", row, column, m->width};
-            if (column <= last) return (Fault){"column order", row, column, last};
+            if (column >= m->width) return (Fault){"column", row, column};
+            if (column <= last) return (Fault){"column order", row, column};
             last = column;
         }
     }
-    return entry == m->entries ? (Fault){0} : (Fault){"sum of counts", m->rows, entry, m->entries};
+    return entry == m->entries ? (Fault){0} : (Fault){"sum of counts", m->rows, entry};
 }
 
 static int64_t pieces(int64_t whole, int64_t piece) { return (whole + piece - 1) / piece; }

@@ -44,7 +44,7 @@ enum { PLAN_MOST = 65536 }; /* columns, and rows of a chunk: what 16 bits index 
 /* What is wrong with a matrix: `what` is NULL where nothing is. */
 typedef struct {
     const char *what;
-    int64_t row, got, limit;
+    int64_t row, got;
 } Fault;
 
 /* Checks everything that the kernels later rely on without looking. */

@@ -20,17 +20,51 @@ static void add_number(Text *t, int64_t number) {
     add_text(t, at);
 }
 
-OrtStatus *wrong(const OrtApi *api, const char *operator_name, const char *what, int64_t number, const char *expected) {
+static Text beginning(const char *operator_name, const char *what) {
     Text t = {{0}, 0};
     add_text(&t, "trimfit ");
     add_text(&t, operator_name);
     add_text(&t, ": got ");
     add_text(&t, what);
-    add_text(&t, " ");
-    add_number(&t, number);
-    add_text(&t, ", expected ");
-    add_text(&t, expected);
-    return ort_create_status(api, ORT_INVALID_ARGUMENT, t.line);
+    return t;
+}
+
+static OrtStatus *ended(const OrtApi *api, Text *t, const char *expected) {
+    add_text(t, ", expected ");
+    add_text(t, expected);
+    return ort_create_status(api, ORT_INVALID_ARGUMENT, t->line);
+}
+
+static void add_number_after(Text *t, const char *word, int64_t number) {
+    add_text(t, word);
+    add_number(t, number);
+}
+
+OrtStatus *wrong(const OrtApi *api, const char *operator_name, const char *what, int64_t number, const char *expected) {
+    Text t = beginning(operator_name, what);
+    add_number_after(&t, " ", number);
+    return ended(api, &t, expected);
+}
+
+OrtStatus *wrong_row(const OrtApi *api, const char *operator_name, const char *what, int64_t number, int64_t row,
+                     const char *expected) {
+    Text t = beginning(operator_name, what);
+    add_number_after(&t, " ", number);
+    add_number_after(&t, " at row ", row);
+    return ended(api, &t, expected);
+}
+
+OrtStatus *wrong_kind(const OrtApi *api, const char *operator_name, const char *what, const char *expected) {
+    Text t = beginning(operator_name, what);
+    return ended(api, &t, expected);
+}
+
+OrtStatus *no_kernels(const OrtApi *api, const char *operator_name) {
+    return wrong_kind(api, operator_name, "a CPU without AVX2 and FMA", "one with them: use the runtime onnxruntime-cpu");
+}
+
+static const char *type_name(OrtElement type) {
+    return type == ORT_FLOAT ? "float32" : type == ORT_INT8 ? "int8" : type == ORT_UINT16 ? "uint16" : "int32";
 }
 
 OrtStatus *tensor_of(const OrtApi *api, const OrtValue *value, Tensor *t) {
@@ -61,7 +95,7 @@ OrtStatus *constant_tensor(const OrtApi *api, const OrtKernelInfo *info, const c
     if (!is_constant || !value)
         return wrong(api, operator_name, "a computed tensor as input", (int64_t)index, "a constant initializer");
     TRY(tensor_of(api, value, t));
-    if (t->type != type) return wrong(api, operator_name, "another element type for input", (int64_t)index, "its own");
+    if (t->type != type) return wrong(api, operator_name, "another element type for input", (int64_t)index, type_name(type));
     if (t->rank != rank)
         return wrong(api, operator_name, "an initializer of rank", (int64_t)t->rank, rank == 1 ? "1" : "2");
     return 0;

@@ -14,6 +14,11 @@
 
 /* "trimfit OPERATOR: got WHAT NUMBER, expected EXPECTED". */
 OrtStatus *wrong(const OrtApi *, const char *operator_name, const char *what, int64_t number, const char *expected);
+/* The same of a row, and without a number. */
+OrtStatus *wrong_row(const OrtApi *, const char *operator_name, const char *what, int64_t number, int64_t row,
+                     const char *expected);
+OrtStatus *wrong_kind(const OrtApi *, const char *operator_name, const char *what, const char *expected);
+OrtStatus *no_kernels(const OrtApi *, const char *operator_name);
 
 enum { MOST_RANK = 8 };
 

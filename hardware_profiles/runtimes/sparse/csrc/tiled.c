@@ -20,13 +20,13 @@ static OrtStatus *create(const char *name, const char *attribute, const OrtApi *
     Memory memory = {api, 0};
     float scale = 0;
     const Kernels *kernels = kernels_for_this_cpu();
-    if (!kernels) return wrong(api, name, "a CPU of kind", 0, "AVX2 and FMA, or aarch64");
+    if (!kernels) return no_kernels(api, name);
     if (attribute) TRY(ort_attribute_float(api, info, attribute, &scale));
     TRY(ort_allocator(api, info, &memory.allocator));
     Tiled *t = memory_new(&memory, sizeof(Tiled));
     if (!t) {
         ort_release_allocator(api, memory.allocator);
-        return wrong(api, name, "free memory", 0, "some");
+        return wrong_kind(api, name, "no memory", "some for its state");
     }
     *t = (Tiled){name, memory, kernels, attribute_int(api, info, "heads", 0), scale};
     *kernel = t;
