@@ -116,7 +116,8 @@ def advise(
     device: DeviceOption = "local",
     batch: BatchOption = 1,
     seq_len: Annotated[
-        int | None, typer.Option("--seq-len", min=1, help="Tokens a row. [default: 128, or the most the model takes]")
+        int | None,
+        typer.Option("--seq-len", min=1, help="Tokens a row; 128, or the most the model takes, unless given."),
     ] = None,
     threads: ThreadsOption = None,
     json: Annotated[Path | None, typer.Option(help="Also write the advice to this JSON file.")] = None,

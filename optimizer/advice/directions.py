@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from hardware_profiles.runtimes.onnxruntime_sparse import BREAK_EVEN
 from optimizer.advice.cuts import narrower, shallower
 from optimizer.advice.record import Way
 from optimizer.advice.site import Site
@@ -15,6 +16,7 @@ from optimizer.judgement import WORTHWHILE
 __all__ = ["Direction", "directions", "halves", "narrow", "shallow", "zeros_pay"]
 
 HALF = 0.5
+ABOVE = 0.01  # random zeros are not exactly as many in every layer
 
 
 @dataclass(frozen=True)
@@ -86,9 +88,21 @@ def _widths(site: Site, base: Way) -> Direction:
 
 def _zeros(site: Site, base: Way) -> Direction:
     fewest, most = site.prices(base.precision, site.sparse).sparsity_range(site.skipped(base.precision))
+    if not _break_even_is_known(site, base):
+        fewest = min(max(fewest, BREAK_EVEN + ABOVE), most)  # below, the runtime keeps such layers dense
     percents = range(math.ceil(100 * fewest - 1e-9), round(100 * most) + 1)
     ways = tuple(site.with_zeros(base, percent / 100) for percent in percents)
     return Direction(_joined(base.cut, f"zeros {base.precision}"), base, ways)
+
+
+def _break_even_is_known(site: Site, way: Way) -> bool:
+    """Whether every linear layer has a shape (outputs, inputs) whose break-even point was measured."""
+    assert site.sparse is not None
+    hidden, head_size = site.architecture.hidden_size, site.architecture.head_size
+    inner = {width for layer in way.layers for width in (layer.heads * head_size, layer.ffn) if width}
+    needed = {shape for width in inner for shape in ((width, hidden), (hidden, width))}
+    points = (p for p in site.sparse.profile.break_even if (p.workload, p.precision) == (site.workload, way.precision))
+    return needed <= {(point.out_features, point.in_features) for point in points}
 
 
 def _joined(*parts: str) -> str:

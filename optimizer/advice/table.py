@@ -98,7 +98,7 @@ def _share(item: LayerBreakEven) -> str:
 
 
 def _target(target: TargetAdvice) -> Iterator[RenderableType]:
-    title = f"{target.speedup:g}x faster: {milliseconds(target.wanted_ms)}, {target.aimed_ms:.2f} wanted to be sure"
+    title = f"{target.speedup:g}x faster: {milliseconds(target.wanted_ms)}, {milliseconds(target.aimed_ms)} to be sure"
     if target.ways:
         yield _forecasts(target.ways, title)
     else:
