@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 from typing import Any
 
 from optimizer import refusals
@@ -48,10 +49,12 @@ class Judge:
             plan=plan,
             architecture=shape,
             predicted=prices.predict(shape, *zeros),
-            estimated_loss=self._estimated_loss(pattern, precision, plan),
+            estimated_loss=math.inf,
         )
         reason = self._refusal(candidate, prices, engine)
-        return candidate.refuse(reason) if reason else candidate
+        if reason:
+            return candidate.refuse(reason)
+        return replace(candidate, estimated_loss=self._estimated_loss(pattern, precision, plan))  # the slow part
 
     def with_zeros(self, precision: str, engine: Engine) -> Candidate:
         """The candidate with the fewest zeros that reach the target on a runtime that skips them; else with the most.

@@ -13,6 +13,7 @@ import onnx
 
 from benchmarks.errors import TrimfitError
 from benchmarks.onnx_file import file_parts, file_sha256
+from hardware_profiles.isa import instruction_sets
 from hardware_profiles.runtimes.onnxruntime_cpu import OnnxRuntimeCpu
 from hardware_profiles.runtimes.runtime import Session
 from hardware_profiles.runtimes.sparse.library import library_path
@@ -22,6 +23,7 @@ __all__ = ["OnnxRuntimeSparse"]
 
 BREAK_EVEN = 0.7  # share of zeros from which a layer is made sparse where nothing was measured
 _ISA_CAP = "TRIMFIT_ISA"
+_NEEDED_ON_X86 = {"avx2", "fma"}
 _OWN_OPTIONS = ("custom_op_library", "break_even")
 
 BreakEven = Mapping[str, Mapping[str, float]]
@@ -33,7 +35,8 @@ class OnnxRuntimeSparse:
 
     `break_even` is measured on a device: by precision and size of a layer ("3072x768", the output first), the
     lowest share of zeros ("int8": of 1x4 blocks of zeros) from which the layer is faster sparse than dense. A size
-    that is not listed breaks even at 0.7. Making one raises TrimfitError on a machine that has no library.
+    that is not listed breaks even at 0.7.
+    Making one raises TrimfitError on a machine that has no library, or not the instructions it needs.
     """
 
     cpu: OnnxRuntimeCpu = field(default_factory=OnnxRuntimeCpu)
@@ -42,6 +45,14 @@ class OnnxRuntimeSparse:
 
     name = "onnxruntime-cpu+sparse"
     precisions = OnnxRuntimeCpu.precisions
+
+    def __post_init__(self) -> None:
+        found = set(instruction_sets())
+        if "asimd" not in found and not found >= _NEEDED_ON_X86:
+            raise TrimfitError(
+                f"got a CPU without {' and '.join(sorted(_NEEDED_ON_X86 - found))}, expected them for {self.name}:"
+                f" use {self.cpu.name}"
+            )
 
     @property
     def version(self) -> str:

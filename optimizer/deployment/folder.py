@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -75,6 +76,7 @@ def stage_files(
     note = {
         "runtime": runtime.name,
         "options": portable_options(runtime),
+        "machine": f"{platform.system()} {platform.machine()}",
         "threads": workload.threads,
         "longest": longest,
         "labels": labels,

@@ -22,7 +22,12 @@ def load() -> tuple:
     for key, value in RUNTIME["options"].get("config", {}).items():
         options.add_session_config_entry(key, value)
     if library := RUNTIME["options"].get("custom_op_library"):  # sparse operators; the file lies beside the model
-        options.register_custom_ops_library(str(HERE / library))
+        try:
+            options.register_custom_ops_library(str(HERE / library))
+        except Exception as error:  # noqa: BLE001  (onnxruntime raises classes that it does not export)
+            raise SystemExit(
+                f"{library} is for {RUNTIME['machine']} and does not load here ({error}): run trimfit optimize here"
+            ) from None
     session = onnxruntime.InferenceSession(
         str(HERE / "model.onnx"),
         options,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 
 import numpy as np
@@ -138,3 +139,12 @@ def test_without_a_library_there_is_no_such_runtime(monkeypatch):
     assert [runtime.name for runtime in runtimes()] == ["onnxruntime-cpu"]
     with pytest.raises(TrimfitError, match="got no library"):
         get(NAME)
+
+
+def test_a_cpu_without_avx2_keeps_to_the_stock_runtime(monkeypatch):
+    monkeypatch.setattr(sys.modules[OnnxRuntimeSparse.__module__], "instruction_sets", lambda: ("sse4_1", "avx"))
+    with pytest.raises(
+        TrimfitError, match="got a CPU without avx2 and fma, expected them for onnxruntime-cpu\\+sparse"
+    ):
+        get(NAME)
+    assert NAME not in [runtime.name for runtime in runtimes()]
