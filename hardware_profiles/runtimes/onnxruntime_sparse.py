@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from collections.abc import Mapping
@@ -35,7 +36,7 @@ class OnnxRuntimeSparse:
 
     `break_even` is measured on a device: by precision and size of a layer ("3072x768", the output first), the
     lowest share of zeros ("int8": of 1x4 blocks of zeros) from which the layer is faster sparse than dense. A size
-    that is not listed breaks even at 0.7.
+    that is not listed breaks even where the nearest one does; at 0.7 where none was measured.
     Making one raises TrimfitError on a machine that has no library, or not the instructions it needs.
     """
 
@@ -99,7 +100,9 @@ class OnnxRuntimeSparse:
 
     def pays(self, precision: str, shape: LinearShape, share: float) -> bool:
         """Whether a layer of this size with this share of zeros, or of blocks of zeros, is faster sparse."""
-        return share >= self.break_even.get(precision, {}).get(str(shape), BREAK_EVEN)
+        known = self.break_even.get(precision, {})
+        nearest = min(known, key=lambda name: _distance(name, shape), default="")
+        return share >= known.get(nearest, BREAK_EVEN)
 
     def prepare(self, fp32_model: Path, precision: str, target: Path) -> Path:
         """Make the model of a precision.
@@ -121,3 +124,8 @@ class OnnxRuntimeSparse:
 def _save(model: onnx.ModelProto, path: Path, *, large: bool) -> None:
     """Write a model, one of more than 2 GB with its weights in a second file."""
     onnx.save_model(model, path, save_as_external_data=large, location=f"{path.name}_data" if large else None)
+
+
+def _distance(name: str, shape: LinearShape) -> float:
+    """How far a size, "3072x768", is from another, on the scale of ratios."""
+    return sum(abs(math.log(int(size) / other)) for size, other in zip(name.split("x"), shape, strict=True))

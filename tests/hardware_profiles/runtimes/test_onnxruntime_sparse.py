@@ -86,7 +86,7 @@ def half_zero(tmp_path):
 
 def test_a_layer_is_sparse_from_the_share_that_was_measured(half_zero, runtime, tmp_path):
     assert runtime.prepare(half_zero, "fp32", tmp_path / "none.onnx") == half_zero
-    options = {**runtime.options(), "break_even": {"fp32": {"64x32": 0.45, "32x64": 0.55}}}
+    options = {**runtime.options(), "break_even": {"fp32": {"64x32": 0.45, "32x64": 0.55, "32x32": 0.55}}}
     measured = runtime.with_options(options)
     assert measured.options() == options
     sparse = measured.prepare(half_zero, "fp32", tmp_path / "some.onnx")
@@ -102,6 +102,12 @@ def test_break_even_of_one_precision_says_nothing_about_another(runtime):
     shape = LinearShape(64, 32)
     assert [measured.pays("fp32", shape, share) for share in (0.39, 0.4)] == [False, True]
     assert [measured.pays("int8", shape, share) for share in (0.4, 0.7)] == [False, True]
+
+
+def test_a_size_that_was_not_measured_breaks_even_where_the_nearest_does(runtime):
+    measured = runtime.with_options({"break_even": {"fp32": {"64x32": 0.4, "512x32": 0.6}}})
+    assert [measured.pays("fp32", LinearShape(80, 32), share) for share in (0.39, 0.4)] == [False, True]
+    assert [measured.pays("fp32", LinearShape(400, 40), share) for share in (0.59, 0.6)] == [False, True]
 
 
 def test_stock_onnxruntime_cannot_load_a_sparse_model_and_says_so(export, runtime, tmp_path):
