@@ -66,6 +66,7 @@ def optimize(
     seq_len: SeqLenOption = None,
     threads: ThreadsOption = None,
     metric: Annotated[str, typer.Option(help="accuracy, macro_f1 or weighted_f1.")] = "accuracy",
+    precision: Annotated[str | None, typer.Option(help="fp32 or int8: the only one the student may have.")] = None,
     fast: FastOption = False,
     thorough: ThoroughOption = False,
     seed: SeedOption = 0,
@@ -91,6 +92,7 @@ def optimize(
         seq_len=seq_len,
         threads=threads,
         metric=metric,
+        precision=precision,
         effort=choose_effort(fast, thorough),
         seed=seed,
     )

@@ -37,7 +37,7 @@ class Decision:
 def wanted_ms(setting: Setting) -> float:
     """The latency to aim at: the target's, or a first stride below the fastest dense baseline."""
     if isinstance(setting.target, MaxDrop):
-        return min(b.ms for b in setting.baselines) / FIRST_STRIDE
+        return min(b.ms for b in setting.allowed_baselines) / FIRST_STRIDE
     return setting.target.milliseconds(setting.teacher_ms)
 
 

@@ -37,6 +37,7 @@ class Job:
     seq_len: int | None = None
     threads: int | None = None
     metric: str = "accuracy"
+    precision: str | None = None  # the only one the student may have
     effort: Effort = DEFAULT
     seed: int = 0
     _last: list[float] = field(default_factory=lambda: [time.monotonic()], compare=False, repr=False)
@@ -93,6 +94,7 @@ class Job:
             "target": str(self.target),
             "workload": [self.batch, self.seq_len, self.threads],
             "metric": self.metric,
+            "precision": self.precision,
             "effort": self.effort.name,
             "seed": self.seed,
         }

@@ -87,7 +87,7 @@ class Judge:
         if pattern not in self._losses:
             teacher = self.setting.teacher
             rows = curve_rows(teacher, self.setting.calibration)
-            sparse = set_zeros(copy.deepcopy(teacher), pattern)
+            sparse = set_zeros(copy.deepcopy(teacher), pattern, rows)
             self._losses[pattern] = max(0.0, divergence(sparse, rows) - divergence(teacher, rows))
         return self._losses[pattern]
 
@@ -96,6 +96,8 @@ class Judge:
     def _refusal(self, candidate: Candidate, prices: PricesAt, engine: Engine) -> str | None:
         """Why a candidate is not worth training, as a sentence; None if it is."""
         setting, target_ms = self.setting, self.target_ms
+        if setting.precision not in (None, candidate.precision):
+            return f"{candidate.name}: only {setting.precision} was allowed"
         word = "is the first stride" if isinstance(setting.target, MaxDrop) else "wanted"
         name, wanted = candidate.name, f"{target_ms:.2f} ms {word}"
         if isinstance(candidate.pattern, Zeros):

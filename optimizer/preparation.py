@@ -33,7 +33,7 @@ from optimizer.model_folder import inspect_folder
 from optimizer.progress import Progress
 from optimizer.scoring import check_metric, score
 from optimizer.setting import Baseline, Setting
-from optimizer.target import MaxDrop, Target
+from optimizer.target import MaxDrop
 from optimizer.tasks import read_task
 from optimizer.teacher import Teacher, encode_parts, load_tokenizer, prepare_teacher, token_limit, untrained
 
@@ -66,7 +66,10 @@ def prepare(job: Job, progress: Progress) -> Setting:
     shape = Architecture.of(model)
     activation = activation_of(model)
     profile = profile_of(device, shape, workload, job.effort, progress, activation)
-    _refuse_impossible(job.target, profile, shape, workload)
+    if job.precision not in (None, *profile.runtime.precisions):
+        known = ", ".join(profile.runtime.precisions)
+        raise TrimfitError(f"got --precision {job.precision}, expected one of {known}")
+    _refuse_impossible(job, profile, shape, workload)
     with_zeros = sparse_profile_of(profile, shape, workload, job.effort, progress, activation)
     job.open()
     teacher = prepare_teacher(
@@ -104,6 +107,7 @@ def prepare(job: Job, progress: Progress) -> Setting:
         work=job.work,
         progress=progress,
         max_tokens=max_tokens,
+        precision=job.precision,
     )
 
 
@@ -164,14 +168,16 @@ def _profiled(device: Device, runtime: Runtime, request: ProfileRequest, progres
     return profile.only(request.hidden_size, request.head_size, request.workload, request.activation)
 
 
-def _refuse_impossible(target: Target, profile: LatencyProfile, shape: Architecture, workload: Workload) -> None:
+def _refuse_impossible(job: Job, profile: LatencyProfile, shape: Architecture, workload: Workload) -> None:
     """Latency does not depend on the weights: a target that nothing can reach is refused before anything is trained."""
+    target = job.target
     if isinstance(target, MaxDrop):
         return
     latency = LatencyModel().fit(profile)
     prices = {p: PricesAt(latency, shape, workload, p) for p in profile.runtime.precisions}
     teacher_ms = prices["fp32"].predict(shape).ms
-    precision, fastest = min(((p, price.fastest_ms()) for p, price in prices.items()), key=lambda found: found[1])
+    allowed = [job.precision] if job.precision else list(prices)
+    precision, fastest = min(((p, prices[p].fastest_ms()) for p in allowed), key=lambda found: found[1])
     if target.milliseconds(teacher_ms) < fastest:
         raise TrimfitError(
             f"{target} is more than {profile.device.name} can do: the fastest possible is {fastest:.2f} ms, "

@@ -58,6 +58,12 @@ class Setting:
     work: Path
     progress: Progress
     max_tokens: int  # at which texts are cut
+    precision: str | None = None  # the only one the student may have
+
+    @property
+    def allowed_baselines(self) -> tuple[Baseline, ...]:
+        """The teacher at the precisions that the student may have."""
+        return tuple(b for b in self.baselines if self.precision in (None, b.precision))
 
     @property
     def stock(self) -> Runtime:

@@ -80,13 +80,13 @@ def _decided(setting: Setting) -> Decision:
             setting.progress.say(f"refused: {candidate.refused}")
     able = [c.name for c in decision.candidates if not c.refused]
     if not able and isinstance(setting.target, MaxDrop):
-        dense = min(setting.baselines, key=lambda b: b.ms)
+        dense = min(setting.allowed_baselines, key=lambda b: b.ms)
         winner = next(c for c in decision.candidates if c.name == f"dense {dense.precision}")
         decision = replace(decision, winner=winner, reason=f"{winner.name}: nothing smaller is faster here")
         decision_record(setting, decision).write(setting.work)
         return decision
     if not able:
-        fastest = min(setting.prices(p).fastest_ms() for p in setting.stock.precisions)
+        fastest = min(setting.prices(b.precision).fastest_ms() for b in setting.allowed_baselines)
         raise TrimfitError(
             f"no candidate reaches {setting.target} on {setting.device.name}: the fastest possible is "
             f"{fastest:.2f} ms, {setting.teacher_ms / fastest:.1f}x: ask for less"
@@ -133,7 +133,8 @@ def _as_fast_as_allowed(setting: Setting, decision: Decision) -> tuple[Student, 
         if dev >= lowest:
             return recovered, winner
         setting.progress.say(f"{name}: dev {dev:.4f} as deployed, {lowest:.4f} wanted; going back to a larger shape")
-    allowed = min((b for b in setting.baselines if b.dev >= lowest), key=lambda b: b.ms)  # fp32 is the teacher itself
+    teacher = setting.baselines[0]
+    allowed = min((b for b in setting.allowed_baselines if b.dev >= lowest), key=lambda b: b.ms, default=teacher)
     return trail[0], next(c for c in decision.candidates if c.name == f"dense {allowed.precision}")
 
 
