@@ -27,7 +27,7 @@ from optimizer.deployment.folder import stage_files
 from optimizer.inference import predict
 from optimizer.pruning.masks import block_mask
 from optimizer.pruning.patterns import Block, Unstructured
-from optimizer.pruning.zeros import KeepZeros, linear_weights, set_zeros
+from optimizer.pruning.zeros import KeepZeros, input_sizes, linear_weights, set_zeros
 from optimizer.setting import Setting
 from optimizer.target import LatencyMs, MaxDrop
 
@@ -88,7 +88,36 @@ def test_a_zero_is_a_positive_zero(make_classifier: Make) -> None:
         assert not torch.signbit(weight[weight == 0]).any()
 
 
+def test_sizes_of_inputs_do_not_count_padding(make_classifier: Make) -> None:
+    model = make_classifier()
+    rows = made.rows(model, 6)
+    together = input_sizes(model, rows)
+    squares = [[size.square() * n for size in input_sizes(model, rows.take([i]))] for i, n in enumerate(rows.lengths)]
+    for place, size in enumerate(together):
+        alone = (sum(row[place] for row in squares) / int(rows.lengths.sum())).sqrt()
+        torch.testing.assert_close(size, alone, atol=1e-4, rtol=1e-3)
+
+
+def test_zeros_fall_on_weights_whose_inputs_are_small(make_classifier: Make) -> None:
+    """All weights alike: the dropped half is that of the inputs that are smaller than their median."""
+    model = make_classifier()
+    rows = made.rows(model, 6)
+    sizes = input_sizes(model, rows)
+    first = linear_weights(model)[0]
+    with torch.no_grad():
+        first.fill_(1.0)
+    set_zeros(model, Unstructured(0.5), rows)
+    kept = first != 0
+    assert torch.equal(kept, (sizes[0] > sizes[0].median()).expand_as(kept))
+
+
 # decision
+
+
+def test_only_the_precision_that_was_asked_is_raced(make_setting: Callable[..., Setting]) -> None:
+    decision = decide(replace(make_setting(), precision="fp32"))
+    assert {c.precision for c in decision.candidates if not c.refused} == {"fp32"}
+    assert "width int8: only fp32 was allowed" in [c.refused for c in decision.candidates]
 
 
 def test_a_runtime_that_skips_zeros_gets_as_few_as_the_target_needs(make_setting: Callable[..., Setting]) -> None:
