@@ -56,7 +56,7 @@ def test_zeros_win_the_main_job_where_nothing_else_may(
     manifest, decision = deployment.manifest, deployment.decision
     assert manifest.student.runtime == "onnxruntime-cpu+sparse"
     assert manifest.student.pattern in ("unstructured", "block")
-    assert manifest.student.sparsity >= 0.5
+    assert manifest.student.sparsity > 0, "as few as this machine needs"
     assert [(layer.heads, layer.ffn) for layer in manifest.student.layers] == [(4, 512)] * 4, "nothing is removed"
     assert manifest.speedup.versus == "teacher fp32 onnxruntime-cpu"
     assert "onnxruntime-cpu+sparse runs its layers" in decision.reason
@@ -66,7 +66,7 @@ def test_zeros_win_the_main_job_where_nothing_else_may(
     check_zeros(deployment.model(), manifest.student.pattern, manifest.student.sparsity)
     assert manifest.files[library_name()] == f"sha256:{sha256(out / library_name())}"
     assert decision.runtime_options["custom_op_library"] == library_name()
-    assert str(manifest.student.sparsity * 100)[:2] in (out / "report.html").read_text(encoding="utf-8")
+    assert f"{100 * manifest.student.sparsity:.0f}" in (out / "report.html").read_text(encoding="utf-8")
     run = [sys.executable, out / "run.py", "a fine film"]
     done = subprocess.run(run, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

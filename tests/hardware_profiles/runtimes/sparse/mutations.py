@@ -153,7 +153,7 @@ def attempt(model: onnx.ModelProto | bytes, feed: dict[str, np.ndarray], library
     except Exception as error:  # onnxruntime raises its own classes, which it does not export
         if not type(error).__module__.startswith("onnxruntime") and not isinstance(error, ValueError):
             raise
-        return str(error).splitlines()[0]
+        return (str(error).splitlines() or [type(error).__name__])[0]  # onnxruntime says nothing of some broken files
 
 
 def try_tensor(number: int, library: Path) -> str:
