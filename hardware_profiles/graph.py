@@ -14,12 +14,12 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.errors import TrimfitError
+from hardware_profiles.runtimes.sparse.packing import BLOCK
 from hardware_profiles.unit import Pattern
 
 __all__ = ["ACTIVATIONS", "VOCABULARY", "EncoderGraph", "kept"]
 
 ACTIVATIONS = ("gelu", "relu")
-_BLOCK = 4  # consecutive inputs of one output that are zero together
 
 _OPSET = 18
 _IR_VERSION = 8
@@ -35,9 +35,9 @@ BATCH, SEQUENCE = "batch_size", "sequence_length"
 
 def kept(inputs: int, outputs: int, pattern: Pattern, sparsity: float, random: np.random.Generator) -> np.ndarray:
     """Which weights [inputs, outputs] of a layer are not zero: single ones, or blocks of 4 consecutive inputs."""
-    rows = -(-inputs // _BLOCK) if pattern == "block" else inputs
+    rows = -(-inputs // BLOCK) if pattern == "block" else inputs
     mask = random.random((rows, outputs), dtype=np.float32) >= sparsity
-    return np.repeat(mask, _BLOCK, axis=0)[:inputs] if pattern == "block" else mask
+    return np.repeat(mask, BLOCK, axis=0)[:inputs] if pattern == "block" else mask
 
 
 class EncoderGraph:

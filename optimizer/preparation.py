@@ -48,6 +48,7 @@ def prepare(job: Job, progress: Progress) -> Setting:
     """Everything the decision needs, read, trained and measured; what an earlier run finished is taken from disk."""
     device = resolve(job.device)
     check_metric(job.metric)
+    _check_precision(job.precision)
     inspect_folder(job.model)
     tokenizer = load_tokenizer(job.model)
     with progress.step(f"Reading {job.data}"):
@@ -66,9 +67,6 @@ def prepare(job: Job, progress: Progress) -> Setting:
     shape = Architecture.of(model)
     activation = activation_of(model)
     profile = profile_of(device, shape, workload, job.effort, progress, activation)
-    if job.precision not in (None, *profile.runtime.precisions):
-        known = ", ".join(profile.runtime.precisions)
-        raise TrimfitError(f"got --precision {job.precision}, expected one of {known}")
     _refuse_impossible(job, profile, shape, workload)
     with_zeros = sparse_profile_of(profile, shape, workload, job.effort, progress, activation)
     job.open()
@@ -166,6 +164,12 @@ def _profiled(device: Device, runtime: Runtime, request: ProfileRequest, progres
     with progress.step(title) as advance:
         profile = run_profile(device, runtime, request, progress=lambda label, share: advance(share))
     return profile.only(request.hidden_size, request.head_size, request.workload, request.activation)
+
+
+def _check_precision(precision: str | None) -> None:
+    known = get(RUNTIME).precisions
+    if precision not in (None, *known):
+        raise TrimfitError(f"got --precision {precision}, expected one of {', '.join(known)}")
 
 
 def _refuse_impossible(job: Job, profile: LatencyProfile, shape: Architecture, workload: Workload) -> None:

@@ -133,8 +133,8 @@ def _as_fast_as_allowed(setting: Setting, decision: Decision) -> tuple[Student, 
         if dev >= lowest:
             return recovered, winner
         setting.progress.say(f"{name}: dev {dev:.4f} as deployed, {lowest:.4f} wanted; going back to a larger shape")
-    teacher = setting.baselines[0]
-    allowed = min((b for b in setting.allowed_baselines if b.dev >= lowest), key=lambda b: b.ms, default=teacher)
+    good = [b for b in setting.allowed_baselines if b.dev >= lowest]
+    allowed = min(good or setting.allowed_baselines, key=lambda b: b.ms)  # none good enough: the target is missed
     return trail[0], next(c for c in decision.candidates if c.name == f"dense {allowed.precision}")
 
 

@@ -89,7 +89,7 @@ def _widths(site: Site, base: Way) -> Direction:
 def _zeros(site: Site, base: Way) -> Direction:
     fewest, most = site.prices(base.precision, site.sparse).sparsity_range(site.skipped(base.precision))
     if not _break_even_is_known(site, base):
-        fewest = min(max(fewest, BREAK_EVEN + ABOVE), most)  # below, the runtime keeps such layers dense
+        fewest = min(max(fewest, BREAK_EVEN + ABOVE), most)  # below, the runtime may keep such layers dense
     percents = range(math.ceil(100 * fewest - 1e-9), round(100 * most) + 1)
     ways = tuple(site.with_zeros(base, percent / 100) for percent in percents)
     return Direction(_joined(base.cut, f"zeros {base.precision}"), base, ways)

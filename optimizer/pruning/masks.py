@@ -6,9 +6,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-__all__ = ["BLOCK", "block_mask", "magnitude_mask"]
+from hardware_profiles.runtimes.sparse.packing import BLOCK
 
-BLOCK = 4  # consecutive inputs of one output
+__all__ = ["block_mask", "magnitude_mask"]
 
 
 def magnitude_mask(weight: torch.Tensor, sparsity: float) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 char *getenv(const char *name);
 
-static int same(const char *a, const char *b) {
+int same(const char *a, const char *b) {
     while (*a && *a == *b) a++, b++;
     return *a == *b;
 }

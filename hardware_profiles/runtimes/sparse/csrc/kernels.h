@@ -51,6 +51,8 @@ typedef struct {
 
 /* The best that this CPU runs, or what the environment variable TRIMFIT_ISA names if it does. */
 const Kernels *kernels_for_this_cpu(void);
+/* Whether two names are equal, where there is no libc. */
+int same(const char *a, const char *b);
 
 extern const Kernels kernels_avx2, kernels_avx512, kernels_avx512vnni, kernels_neon, kernels_neondot;
 

@@ -117,11 +117,6 @@ int64_t attribute_int(const OrtApi *api, const OrtKernelInfo *info, const char *
     return missing ? fallback : value;
 }
 
-static int same(const char *a, const char *b) {
-    while (*a && *a == *b) a++, b++;
-    return *a == *b;
-}
-
 int attribute_choice(const OrtApi *api, const OrtKernelInfo *info, const char *name, const char *const *choices) {
     char value[16] = {0};
     size_t size = 0;
