@@ -20,7 +20,6 @@ from optimizer.distillation.trainer import Schedule, steps_within, train
 from optimizer.judgement import SAFETY, fitting_plan
 from optimizer.model_folder import load, save
 from optimizer.pruning.patterns import View, Zeros
-from optimizer.pruning.sensitivity import curve_rows
 from optimizer.pruning.zeros import KeepZeros, set_zeros
 from optimizer.setting import Setting, learning_rates
 from optimizer.surgery import SurgeryReport, compose, keep
@@ -191,9 +190,7 @@ def _cut(
             needed = prices.least_sparsity(student.origin.after, winner.zeros, budget_ms)
             sparsity = max(student.sparsity, most if needed is None else needed)
         zeros = replace(winner.pattern, sparsity=sparsity)
-        return replace(
-            student, model=set_zeros(model, zeros, curve_rows(model, setting.calibration)), sparsity=sparsity
-        )
+        return replace(student, model=set_zeros(model, zeros, setting.calibration), sparsity=sparsity)
     if prices.predict(student.origin.after).ms <= budget_ms:
         return replace(student, model=model)
     view = student.view or look_at(model, setting, [winner.pattern], advance)

@@ -87,7 +87,7 @@ class Judge:
         if pattern not in self._losses:
             teacher = self.setting.teacher
             rows = curve_rows(teacher, self.setting.calibration)
-            sparse = set_zeros(copy.deepcopy(teacher), pattern, rows)
+            sparse = set_zeros(copy.deepcopy(teacher), pattern, self.setting.calibration)
             self._losses[pattern] = max(0.0, divergence(sparse, rows) - divergence(teacher, rows))
         return self._losses[pattern]
 

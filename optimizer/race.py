@@ -16,7 +16,6 @@ from optimizer.decision import Decision
 from optimizer.decision_record import RaceHeat
 from optimizer.distillation.trainer import Schedule, steps_within, train
 from optimizer.pruning.patterns import Zeros
-from optimizer.pruning.sensitivity import curve_rows
 from optimizer.pruning.zeros import KeepZeros, set_zeros
 from optimizer.setting import Setting, learning_rates
 from optimizer.surgery import keep
@@ -72,7 +71,7 @@ def _start(setting: Setting, candidate: Candidate) -> PreTrainedModel:
     if candidate.changes_shape and candidate.plan is not None:
         keep(model, candidate.plan)
     if isinstance(candidate.pattern, Zeros):
-        set_zeros(model, candidate.pattern, curve_rows(model, setting.calibration))
+        set_zeros(model, candidate.pattern, setting.calibration)
     return model
 
 

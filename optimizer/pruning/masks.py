@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from hardware_profiles.runtimes.sparse.packing import BLOCK
 
-__all__ = ["block_mask", "magnitude_mask"]
+__all__ = ["block_mask", "least", "magnitude_mask"]
 
 
 def magnitude_mask(weight: torch.Tensor, sparsity: float) -> torch.Tensor:
@@ -26,10 +26,15 @@ def block_mask(weight: torch.Tensor, sparsity: float) -> torch.Tensor:
     return _all_but_smallest(squares, sparsity).repeat_interleave(BLOCK, dim=1)[:, :inputs]
 
 
+def least(sizes: torch.Tensor, count: int) -> torch.Tensor:
+    """True at the `count` least of `sizes`, of any shape."""
+    mask = np.zeros(sizes.numel(), dtype=bool)
+    if count:
+        mask[np.argpartition(sizes.float().cpu().numpy(), count - 1, axis=None)[:count]] = True
+    return torch.from_numpy(mask).reshape(sizes.shape).to(sizes.device)
+
+
 def _all_but_smallest(sizes: torch.Tensor, sparsity: float) -> torch.Tensor:
     if not 0 <= sparsity < 1:
         raise ValueError(f"sparsity must be in [0, 1), got {sparsity:g}: at 1 no weight would be left")
-    mask, drop = np.ones(sizes.numel(), dtype=bool), round(sparsity * sizes.numel())
-    if drop:
-        mask[np.argpartition(sizes.float().cpu().numpy(), drop - 1, axis=None)[:drop]] = False
-    return torch.from_numpy(mask).reshape(sizes.shape).to(sizes.device)
+    return ~least(sizes, round(sparsity * sizes.numel()))

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
+from torch import nn
 from transformers import PreTrainedModel, TrainerCallback
 
-from optimizer.encoders import walk
+from hardware_profiles.runtimes.sparse.packing import BLOCK
+from optimizer.encoders import EncoderLayer, walk
 from optimizer.encoding import Encoded
-from optimizer.inference import BATCH_SIZE
+from optimizer.inference import BATCH_SIZE, autocast
 from optimizer.pruning.masks import block_mask, magnitude_mask
 from optimizer.pruning.patterns import Zeros
+from optimizer.pruning.second_order import damped, remove
 
-__all__ = ["KeepZeros", "input_sizes", "linear_weights", "set_zeros"]
+__all__ = ["KeepZeros", "hessians", "linear_weights", "set_zeros"]
+
+TOKENS_AN_INPUT = 8  # calibration tokens for each input of the widest layer: more change little
+_SAME_INPUT = {"key": "query", "value": "query"}
 
 
 def linear_weights(model: PreTrainedModel) -> list[torch.Tensor]:
@@ -23,45 +31,77 @@ def linear_weights(model: PreTrainedModel) -> list[torch.Tensor]:
 
 
 @torch.no_grad()
-def set_zeros(model: PreTrainedModel, pattern: Zeros, rows: Encoded | None = None) -> PreTrainedModel:
+def set_zeros(model: PreTrainedModel, pattern: Zeros, calibration: Encoded | None = None) -> PreTrainedModel:
     """Zero the least important weights, or blocks of weights, of every linear layer, in place, to this share of each.
 
-    A weight is as important as what it adds to its output is large on `rows`: |w_ij| ||x_j||, Sun et al. 2023, "A
-    Simple and Effective Pruning Approach for Large Language Models", section 3; a block as the root of the sum of its
-    squares. Without rows every input counts alike.
+    With `calibration` rows, by second order: what is left of a layer makes up for what goes, and layers are cut first
+    to last, each by what it then really reads. Without them the smallest go.
     """
-    mask = block_mask if pattern.word == "block" else magnitude_mask
-    weights = linear_weights(model)
-    sizes = input_sizes(model, rows) if rows is not None else [torch.ones(1)] * len(weights)
-    for weight, size in zip(weights, sizes, strict=True):
-        weight.masked_fill_(~mask(weight * size, pattern.sparsity), 0.0)
+    if calibration is None:
+        mask = block_mask if pattern.word == "block" else magnitude_mask
+        for weight in linear_weights(model):
+            weight.masked_fill_(~mask(weight, pattern.sparsity), 0.0)
+        return model
+    group = BLOCK if pattern.word == "block" else 1
+    rows = _enough(model, calibration)
+    for layer in walk(model).layers:
+        read = {name: damped(h) for name, h in hessians(model, layer, rows).items()}
+        for name, linear in layer.linears().items():
+            h = read[_SAME_INPUT.get(name, name)]
+            linear.weight.copy_(remove(linear.weight, h, pattern.sparsity, group))
     return model
 
 
 @torch.no_grad()
-def input_sizes(model: PreTrainedModel, rows: Encoded) -> list[torch.Tensor]:
-    """Root mean square [inputs] of what each linear layer reads on `rows`, in `linear_weights`' order."""
-    linears = [linear for layer in walk(model).layers for linear in layer.linears().values()]
-    squares = [torch.zeros(linear.in_features) for linear in linears]
-    batch_mask = torch.ones(0)
+def hessians(model: PreTrainedModel, layer: EncoderLayer, rows: Encoded) -> dict[str, torch.Tensor]:
+    """X^T X / tokens [inputs, inputs] of what each linear of a layer reads on `rows`; query's is key's and value's."""
+    linears = {name: linear for name, linear in layer.linears().items() if name not in _SAME_INPUT}
+    products = {name: torch.zeros(linear.in_features, linear.in_features) for name, linear in linears.items()}
+    tokens = 0
+    with _inputs_of(linears) as read, _evaluating(model), autocast():
+        for _, batch in rows.buckets(BATCH_SIZE):
+            model(batch["input_ids"], attention_mask=batch["attention_mask"])
+            real = batch["attention_mask"].bool()
+            tokens += int(real.sum())
+            for name, x in read.items():
+                products[name].addmm_(x[real].T, x[real])
+    return {name: product / max(tokens, 1) for name, product in products.items()}
 
-    def add(place: int) -> Callable[[torch.nn.Module, tuple[torch.Tensor, ...]], None]:
-        def hook(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-            squares[place] += inputs[0][batch_mask].float().square().sum(dim=0)
+
+def _enough(model: PreTrainedModel, calibration: Encoded) -> Encoded:
+    """As many of the rows as the widest layer needs."""
+    widest = max((weight.shape[1] for weight in linear_weights(model)), default=0)
+    count = int(np.searchsorted(np.cumsum(calibration.lengths), TOKENS_AN_INPUT * widest)) + 1
+    return calibration.take(np.arange(min(count, len(calibration))))
+
+
+@contextmanager
+def _inputs_of(linears: dict[str, nn.Linear]) -> Iterator[dict[str, torch.Tensor]]:
+    """What each linear read last [rows, tokens, inputs], fp32."""
+    read: dict[str, torch.Tensor] = {}
+
+    def keep(name: str) -> Any:
+        def hook(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+            read[name] = inputs[0].float()
 
         return hook
 
-    hooks = [linear.register_forward_pre_hook(add(place)) for place, linear in enumerate(linears)]
-    was_training, tokens = model.training, 0
+    hooks = [linear.register_forward_pre_hook(keep(name)) for name, linear in linears.items()]
+    try:
+        yield read
+    finally:
+        for handle in hooks:
+            handle.remove()
+
+
+@contextmanager
+def _evaluating(model: PreTrainedModel) -> Iterator[None]:
+    was_training = model.training
     model.eval()
-    for _, batch in rows.buckets(BATCH_SIZE):
-        batch_mask = batch["attention_mask"].bool()
-        tokens += int(batch_mask.sum())
-        model(batch["input_ids"], attention_mask=batch["attention_mask"])
-    model.train(was_training)
-    for handle in hooks:
-        handle.remove()
-    return [(total / max(tokens, 1)).sqrt() for total in squares]
+    try:
+        yield
+    finally:
+        model.train(was_training)
 
 
 class KeepZeros(TrainerCallback):

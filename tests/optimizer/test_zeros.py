@@ -1,5 +1,6 @@
 """Zeros that a runtime skips are a candidate like others: as many as the target needs, kept, measured, deployed."""
 
+import copy
 import json
 import os
 import shutil
@@ -24,10 +25,12 @@ from optimizer.candidates import Candidate
 from optimizer.compression import Student, compress, cut_and_train, predicted_ms, untouched
 from optimizer.decision import decide, reason_of_runtime
 from optimizer.deployment.folder import stage_files
+from optimizer.encoders import walk
 from optimizer.inference import predict
 from optimizer.pruning.masks import block_mask
-from optimizer.pruning.patterns import Block, Unstructured
-from optimizer.pruning.zeros import KeepZeros, input_sizes, linear_weights, set_zeros
+from optimizer.pruning.patterns import Block, Unstructured, Zeros
+from optimizer.pruning.sensitivity import divergence
+from optimizer.pruning.zeros import KeepZeros, hessians, linear_weights, set_zeros
 from optimizer.setting import Setting
 from optimizer.target import LatencyMs, MaxDrop
 
@@ -88,27 +91,25 @@ def test_a_zero_is_a_positive_zero(make_classifier: Make) -> None:
         assert not torch.signbit(weight[weight == 0]).any()
 
 
-def test_sizes_of_inputs_do_not_count_padding(make_classifier: Make) -> None:
+def test_what_layers_read_does_not_count_padding(make_classifier: Make) -> None:
     model = make_classifier()
     rows = made.rows(model, 6)
-    together = input_sizes(model, rows)
-    squares = [[size.square() * n for size in input_sizes(model, rows.take([i]))] for i, n in enumerate(rows.lengths)]
-    for place, size in enumerate(together):
-        alone = (sum(row[place] for row in squares) / int(rows.lengths.sum())).sqrt()
-        torch.testing.assert_close(size, alone, atol=1e-4, rtol=1e-3)
+    layer = walk(model).layers[1]
+    together = hessians(model, layer, rows)
+    assert set(together) == {"query", "attention_output", "up", "down"}
+    each = [(int(n), hessians(model, layer, rows.take([i]))) for i, n in enumerate(rows.lengths)]
+    for name, found in together.items():
+        alone = sum(n * one[name] for n, one in each) / int(rows.lengths.sum())
+        torch.testing.assert_close(found, alone, atol=1e-4, rtol=1e-3)
 
 
-def test_zeros_fall_on_weights_whose_inputs_are_small(make_classifier: Make) -> None:
-    """All weights alike: the dropped half is that of the inputs that are smaller than their median."""
+@pytest.mark.parametrize("pattern", [Unstructured(0.5), Block(0.5)])
+def test_zeros_by_second_order_change_the_answers_less(make_classifier: Make, pattern: Zeros) -> None:
     model = make_classifier()
-    rows = made.rows(model, 6)
-    sizes = input_sizes(model, rows)
-    first = linear_weights(model)[0]
-    with torch.no_grad():
-        first.fill_(1.0)
-    set_zeros(model, Unstructured(0.5), rows)
-    kept = first != 0
-    assert torch.equal(kept, (sizes[0] > sizes[0].median()).expand_as(kept))
+    rows = made.rows(model)
+    second, smallest = (set_zeros(copy.deepcopy(model), pattern, some) for some in (rows, None))
+    assert sparsity_of(second) == pytest.approx(0.5, abs=0.02)
+    assert divergence(second, rows) < divergence(smallest, rows)
 
 
 # decision
