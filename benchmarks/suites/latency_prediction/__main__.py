@@ -13,7 +13,7 @@ finished is kept in FILE: an interrupted study goes on where it was. Run it on a
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -32,6 +32,7 @@ from optimizer.progress import ConsoleProgress
 __all__ = ["main", "run", "show"]
 
 SEED = 0
+LOG_WIDTH = 150  # characters of a line where there is no terminal to ask
 
 
 def run(study: Study, groups: Sequence[Group], console: Console, budget: Budget, quick: bool = False) -> None:
@@ -54,10 +55,19 @@ def show(study: Study, console: Console) -> None:
         console.print(f"{inside:.0f} % of the models took a time inside the 95 % interval of their prediction")
     for ranking in study.rankings:
         console.print(ranking_table(ranking))
-    for label, group in study.groups.items():
-        for doubt in group["unsteady"]:
-            console.print(f"unsteady: profile of {label}: {doubt}")
+    for remark in _remarks(study):
+        console.print(remark)
     console.print(target_table(verdicts(result)))
+
+
+def _remarks(study: Study) -> Iterator[str]:
+    """What makes the numbers doubtful: profiles and models that were timed while the machine was not at rest."""
+    for label, group in study.groups.items():
+        yield from (f"unsteady: profile of {label}: {doubt}" for doubt in group["unsteady"])
+    if unstable := [model for model in study.models if model["unstable"]]:
+        worst = max(unstable, key=lambda model: len(model["unstable"]))
+        example = f"{worst['group']}, model {worst['number']}: {worst['unstable'][0]}"
+        yield f"unstable: {len(unstable)} of {len(study.models)} models, e.g. {example}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -69,6 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--show", action="store_true", help="print the tables of FILE and measure nothing")
     chosen = parser.parse_args(arguments)
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = LOG_WIDTH
     budget: Budget = chosen.budget or ("fast" if chosen.quick else "default")
     try:
         if chosen.show:
