@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.errors import TrimfitError
+from benchmarks.suites.result_file import check_conditions, write_result
 from benchmarks.suites.sparse_engines.cell import BEST_ISA, Cell
 
 __all__ = ["LISTS", "Study"]
@@ -42,12 +41,7 @@ class Study:
             self._read(json.loads(path.read_text()))
 
     def _read(self, kept: dict[str, Any]) -> None:
-        for field, value in self.conditions.items():
-            if kept["conditions"].get(field) != value:
-                raise TrimfitError(
-                    f"got {self.path} measured with {field} {kept['conditions'].get(field)}, expected {value}: "
-                    "name another file"
-                )
+        check_conditions(self.path, kept["conditions"], self.conditions)
         self.cells = kept["cells"]
         for name in LISTS:
             self.entries[name] = [*kept[name], *kept[HIDDEN][name]]
@@ -72,22 +66,7 @@ class Study:
     def save(self, **extra: Any) -> None:
         """Write the file, complete or not at all; `extra` goes beside what was measured."""
         kept = {**self._lists(best=True), HIDDEN: self._lists(best=False), "cells": self.cells}
-        part = self.path.with_suffix(".part")
-        part.write_text(_lines({**kept, "conditions": self.conditions, **extra}))
-        os.replace(part, self.path)
+        write_result(self.path, {**kept, "conditions": self.conditions, **extra})
 
     def _lists(self, best: bool) -> dict[str, list[Entry]]:
         return {name: [x for x in self.entries[name] if x["cell"].endswith(UNCAPPED) is best] for name in LISTS}
-
-
-def _lines(kept: Mapping[str, Any]) -> str:
-    """JSON with one entry a line, so that versions of the file can be compared."""
-    return "{\n" + ",\n".join(f"{json.dumps(key)}: {_value(value)}" for key, value in kept.items()) + "\n}\n"
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, list) and value:
-        return "[\n " + ",\n ".join(json.dumps(entry) for entry in value) + "\n]"
-    if isinstance(value, dict) and value:
-        return "{\n " + ",\n ".join(f"{json.dumps(key)}: {_value(entry)}" for key, entry in value.items()) + "\n}"
-    return json.dumps(value)
