@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-__all__ = ["choose_cpus", "pick"]
+__all__ = ["choose_cpus", "cpu_numbers", "pick"]
 
 CPU_FOLDER = Path("/sys/devices/system/cpu")
 
@@ -66,6 +66,11 @@ def _siblings(cpu: int) -> tuple[int, ...]:
         text = (CPU_FOLDER / f"cpu{cpu}/topology/thread_siblings_list").read_text()
     except OSError:
         return (cpu,)
+    return cpu_numbers(text)
+
+
+def cpu_numbers(text: str) -> tuple[int, ...]:
+    """The CPUs of a list as the kernel writes it: "0-2,8" is (0, 1, 2, 8). Raises ValueError for what is none."""
     return tuple(number for part in text.strip().split(",") for number in _span(part))
 
 

@@ -38,6 +38,7 @@ def benchmark_files(
     dims: Mapping[str, int] | None = None,
     budget: Budget | None = None,
     options: Mapping[str, Any] | None = None,
+    env: Mapping[str, str] | None = None,
     progress: Progress | None = None,
     inputs: str | Path | None = None,
     throughput: bool = False,
@@ -51,6 +52,7 @@ def benchmark_files(
         dims: sizes of other symbolic dimensions by name.
         budget: of the timing, see `measure`.
         options: of onnxruntime, see `Contestant.options`; the same for all files.
+        env: environment variables of the processes, see `Contestant.env`.
         progress: called with the share done, 0 to 1.
         inputs: an .npz of real inputs, see `Contestant.inputs`; made up at random without.
         throughput: also measure rows a second at batches 1, 8 and 32 on one thread and on all cores.
@@ -66,6 +68,7 @@ def benchmark_files(
             model=Path(path),
             workload=workload,
             options=dict(options or {}),
+            env=dict(env or {}),
             inputs=Path(inputs) if inputs else None,
             dims=dict(dims or {}),
         )

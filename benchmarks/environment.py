@@ -14,6 +14,8 @@ from typing import Any
 import psutil
 from pydantic import BaseModel, ConfigDict
 
+from benchmarks.control_group import read_control_group
+
 __all__ = ["Environment", "MachineState", "read_environment", "read_state"]
 
 CPU_FOLDER = Path("/sys/devices/system/cpu")
@@ -59,6 +61,8 @@ class Environment(BaseModel):
     governor: str | None = None
     affinity: tuple[int, ...] = ()
     container_cpus: float | None = None
+    """CPU time a second that the control group of the process allows, in CPUs."""
+    container_memory_bytes: int | None = None
     virtual: bool | None = None
     before: MachineState = MachineState()
     after: MachineState | None = None
@@ -98,6 +102,7 @@ def read_state() -> MachineState:
 def _facts() -> dict[str, Any]:
     name, flags = _cpu()
     cores = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
+    group = read_control_group()
     return {
         "cpu": name,
         "isa": flags,
@@ -107,7 +112,8 @@ def _facts() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
         "packages": _packages(),
-        "container_cpus": _container_cpus(),
+        "container_cpus": group.cpus,
+        "container_memory_bytes": group.memory_bytes,
         "virtual": "hypervisor" in flags if flags else None,
     }
 
@@ -142,16 +148,6 @@ def _packages() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
-
-
-def _container_cpus() -> float | None:
-    """The CPU limit of the control group this process runs in, in CPUs."""
-    text = _read(Path("/sys/fs/cgroup/cpu.max"))
-    if text and not text.startswith("max"):
-        limit, per = text.split()
-        return int(limit) / int(per)
-    quota, period = (_number(Path(f"/sys/fs/cgroup/cpu/cpu.cfs_{what}_us")) for what in ("quota", "period"))
-    return quota / period if quota and period and quota > 0 else None
 
 
 def _governor() -> str | None:

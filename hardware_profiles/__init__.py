@@ -1,5 +1,6 @@
 """What a device is, and what each piece of a transformer costs on it."""
 
+from hardware_profiles.conditions import Conditions
 from hardware_profiles.device import Device, local_device, resolve
 from hardware_profiles.latency_model import LatencyModel, Prediction
 from hardware_profiles.micro_graph import encoder_graph, random_inputs, unit_graph
@@ -11,6 +12,7 @@ from hardware_profiles.profiler import Progress, run_profile
 from hardware_profiles.runtimes import OnnxRuntimeCpu, Runtime, Session, get, runtimes
 from hardware_profiles.shape import EncoderShape, LayerWidths
 from hardware_profiles.steadiness import profile_instability
+from hardware_profiles.stored_device import StoredDevice, is_stored
 from hardware_profiles.unit import Unit
 
 __all__ = [
@@ -18,6 +20,7 @@ __all__ = [
     "SPARSITIES",
     "Anchor",
     "BreakEven",
+    "Conditions",
     "Device",
     "Effort",
     "EncoderShape",
@@ -32,6 +35,7 @@ __all__ = [
     "Runtime",
     "RuntimeRecord",
     "Session",
+    "StoredDevice",
     "Unit",
     "UnitTiming",
     "Whole",
@@ -39,6 +43,7 @@ __all__ = [
     "cached_profile",
     "encoder_graph",
     "get",
+    "is_stored",
     "local_device",
     "profile_instability",
     "profile_path",

@@ -6,82 +6,158 @@ import hashlib
 import json
 import os
 import platform
+from contextlib import AbstractContextManager
 from functools import lru_cache
-from pathlib import Path
 
 import psutil
 from pydantic import BaseModel, ConfigDict
 
 from benchmarks.environment import read_environment
 from benchmarks.errors import DeviceUnreachableError
+from benchmarks.measurement import Provenance
+from hardware_profiles.caches import read_caches
+from hardware_profiles.core_kinds import in_words, read_core_kinds
 from hardware_profiles.isa import cpu_name, instruction_sets
 from hardware_profiles.runtimes import runtimes
+from hardware_profiles.runtimes.sparse import dispatcher
 
-__all__ = ["Device", "local_device", "resolve"]
+__all__ = ["LOCAL", "Device", "local_device", "resolve"]
 
-_IDENTITY = ("name", "isa", "cores", "caches", "machine", "system", "cpu_limit")
-_CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+LOCAL = "local"
+_IDENTITY = (
+    "name", "isa", "core_kinds", "cores", "caches", "shared_caches", "machine", "system", "cpu_limit", "operators_isa",
+)  # fmt: skip
 
 
 class Device(BaseModel):
     """A machine as far as it decides latency.
 
-    `cores` are those this process may use; `cpu_limit` is the container's quota in cores, None without one;
-    `caches` maps e.g. "L2" to bytes; `runtimes` maps a runtime's name to its installed version.
+    `cores` are those this process may use (its cpuset), `core_kinds` how many of them are of each kind, in the CPU's
+    own numbers; `cpu_limit` is the container's quota in cores, None without one; `caches` maps e.g. "L2" to bytes and
+    `shared_caches` to how many of those cores share one; `memory_bytes` is the machine's or the container's, whichever
+    is less; `runtimes` maps a runtime's name to its installed version. `operators_isa` is the instruction set that
+    the sparse operators are restricted to, None where they use the best; `name` says so too.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     isa: tuple[str, ...] = ()
+    core_kinds: dict[str, int] = {}
     cores: int = 1
     cpu_limit: float | None = None
     caches: dict[str, int] = {}
+    shared_caches: dict[str, int] = {}
     memory_bytes: int = 0
     machine: str = ""
     system: str = ""
+    operators_isa: str | None = None
     runtimes: dict[str, str] = {}
-    provenance: str = "measured_device"
+    provenance: Provenance = "measured_device"
+
+    @property
+    def microarchitecture(self) -> str:
+        """The designs of its cores: "Zen 5", "4 x Cortex-A55 + 4 x Cortex-A76", "unknown"."""
+        return in_words(self.core_kinds)
+
+    @property
+    def default_threads(self) -> int:
+        """As many threads as it has cores, and no more than the container may keep busy."""
+        return self.cores if self.cpu_limit is None else max(1, min(self.cores, int(self.cpu_limit)))
 
     @property
     def fingerprint(self) -> str:
         """16 hex digits over what decides latency: CPU, instruction sets, cores, caches, limits, system.
 
         Runtime versions are not part of it: a profile names its own runtime and version, so that another
-        runtime can be installed without losing what was measured.
+        runtime can be installed without losing what was measured. Neither is memory, which decides what fits.
         """
         facts = self.model_dump(mode="json", include=set(_IDENTITY))
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     def difference(self, other: Device) -> str | None:
-        """Name the first identifying field that differs, with both values; None if none does."""
-        for field in _IDENTITY:
-            mine, theirs = getattr(self, field), getattr(other, field)
-            if mine != theirs:
-                return f"{field} {_shown(mine, theirs)} against {_shown(theirs, mine)}"
-        return None
+        """Name every field that differs, with both values, of those that decide latency and the provenance; or None."""
+        pairs = ((field, getattr(self, field), getattr(other, field)) for field in (*_IDENTITY, "provenance"))
+        found = (
+            f"{f} {_shown(mine, theirs)} against {_shown(theirs, mine)}" for f, mine, theirs in pairs if mine != theirs
+        )
+        return ", ".join(found) or None
+
+    def in_force(self) -> AbstractContextManager[None]:
+        """Within it, everything that this process or one it starts measures is measured on this very device.
+
+        That is: the sparse operators use no more than `operators_isa`.
+        """
+        return dispatcher.limited_to(self.operators_isa)
+
+    def limited(self, isa: str | None) -> Device:
+        """The same machine with the sparse operators restricted to an instruction set, None to none; `name` says so."""
+        name = self.name.removesuffix(_limit_in_words(self.operators_isa)) + _limit_in_words(isa)
+        return self.model_copy(update={"name": name, "operators_isa": isa})
 
 
 def resolve(name: str) -> Device:
-    """Find a device by its name on the command line. Raises DeviceUnreachableError for all but "local"."""
-    if name == "local":
-        return local_device()
-    raise DeviceUnreachableError(f"got device {name!r}, expected local: only this machine can be reached so far")
+    """Find a device that can be measured, by its name on the command line.
+
+    "local" is this machine; "local:avx2" the same with the sparse operators restricted to an instruction set.
+    Raises DeviceUnreachableError for all others, profiles among them.
+    """
+    place, _, isa = name.partition(":")
+    if place == LOCAL and (isa or name == LOCAL):
+        return _with_runtimes(_limited(isa)) if isa else local_device()
+    if place == "catalog" or name.endswith(".json"):
+        raise DeviceUnreachableError(
+            f"got device {name}, which is a profile, expected {LOCAL}: a profile predicts (`trimfit advise`,"
+            " `trimfit profile`), it cannot run a model"
+        )
+    raise DeviceUnreachableError(f"got device {name!r}, expected {LOCAL}: only this machine can be reached so far")
+
+
+def local_device() -> Device:
+    """Describe this machine, with the sparse operators restricted as the environment says."""
+    return _with_runtimes(_this_machine().limited(dispatcher.current_limit()))
+
+
+def _limited(isa: str) -> Device:
+    """This machine restricted to `isa`; to the best that the operators have here, it is not restricted."""
+    able = dispatcher.operator_isas()
+    if isa not in able:
+        raise DeviceUnreachableError(
+            f"got device {LOCAL}:{isa}, expected {LOCAL}, or with one of the instruction sets that the sparse operators"
+            f" can be limited to here: {', '.join(able[1:]) or 'none'}"
+        )
+    return _this_machine().limited(isa if isa != able[0] else None)
+
+
+def _limit_in_words(isa: str | None) -> str:
+    return (
+        f", sparse operators limited to {dispatcher.in_words(isa)} (stock onnxruntime still sees all instructions)"
+        if isa
+        else ""
+    )
+
+
+def _with_runtimes(device: Device) -> Device:
+    with device.in_force():
+        return device.model_copy(update={"runtimes": {runtime.name: runtime.version for runtime in runtimes()}})
 
 
 @lru_cache(maxsize=1)
-def local_device() -> Device:
-    """Describe this machine."""
+def _this_machine() -> Device:
+    environment = read_environment()
+    caches, shared = read_caches(environment.affinity)
+    memory = psutil.virtual_memory().total
     return Device(
         name=cpu_name(),
         isa=instruction_sets(),
-        cores=_usable_cores(),
-        cpu_limit=read_environment().container_cpus,
-        caches=_cache_sizes(),
-        memory_bytes=psutil.virtual_memory().total,
+        core_kinds=read_core_kinds(environment.affinity),
+        cores=len(environment.affinity) or psutil.cpu_count(logical=False) or os.cpu_count() or 1,
+        cpu_limit=environment.container_cpus,
+        caches=caches,
+        shared_caches=shared,
+        memory_bytes=min(memory, environment.container_memory_bytes or memory),
         machine=platform.machine(),
         system=platform.system(),
-        runtimes={runtime.name: runtime.version for runtime in runtimes()},
     )
 
 
@@ -90,23 +166,6 @@ def _shown(mine: object, theirs: object) -> str:
     if isinstance(mine, tuple) and isinstance(theirs, tuple):
         extra = [str(item) for item in mine if item not in theirs]
         return f"with {', '.join(extra)}" if extra else "without them"
+    if isinstance(mine, dict):
+        return " and ".join(f"{key}: {value}" for key, value in mine.items()) or "unknown"
     return str(mine)
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return psutil.cpu_count(logical=False) or os.cpu_count() or 1
-
-
-def _cache_sizes() -> dict[str, int]:
-    """Data caches of one core in bytes, by level; empty where the system does not tell."""
-    sizes: dict[str, int] = {}
-    for index in sorted(_CACHES.glob("index*")):
-        try:
-            kind, level, size = ((index / field).read_text().strip() for field in ("type", "level", "size"))
-        except OSError:
-            continue
-        if kind != "Instruction" and size.endswith("K"):
-            sizes[f"L{level}"] = int(size[:-1]) * 1024
-    return sizes

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from benchmarks.environment import read_environment
+from hardware_profiles.core_kinds import read_core_kinds
 
 __all__ = ["cpu_name", "instruction_sets", "multiplies_int8_exactly"]
 
@@ -16,13 +15,12 @@ _NOTABLE = (
 )  # fmt: skip
 _EXACT_INT8 = {"avx_vnni", "avx512_vnni", "amx_int8", "asimd"}
 _OTHER_NAMES = {"avxvnni": "avx_vnni", "avx512vnni": "avx512_vnni"}  # as py-cpuinfo says elsewhere
-_MODEL_FIELDS = ("cpu family", "model", "stepping")
 
 
 def cpu_name() -> str:
     """E.g. "AMD EPYC (26/2/1)": virtual machines hide the exact name, family/model/stepping tell it apart."""
-    numbers = _model_numbers()
-    return read_environment().cpu + (f" ({'/'.join(numbers)})" if numbers else "")
+    numbers = [kind.split()[1] for kind in read_core_kinds(()) if not kind.startswith("ARM")]
+    return read_environment().cpu + (f" ({numbers[0]})" if numbers else "")
 
 
 def instruction_sets() -> tuple[str, ...]:
@@ -34,13 +32,3 @@ def instruction_sets() -> tuple[str, ...]:
 def multiplies_int8_exactly(isa: tuple[str, ...]) -> bool:
     """Whether unsigned x signed 8-bit products add up without saturating in 16 bits (x86: VNNI)."""
     return bool(_EXACT_INT8.intersection(isa))
-
-
-def _model_numbers() -> list[str]:
-    try:
-        first_processor = Path("/proc/cpuinfo").read_text().split("\n\n", 1)[0]
-    except OSError:
-        return []
-    pairs = (line.split(":", 1) for line in first_processor.splitlines() if ":" in line)
-    facts = {key.strip(): value.strip() for key, value in pairs}
-    return [facts[field] for field in _MODEL_FIELDS if field in facts]

@@ -9,11 +9,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from benchmarks.errors import TrimfitError
 from benchmarks.workload import Workload
 from hardware_profiles import runtimes
+from hardware_profiles.conditions import Conditions
 from hardware_profiles.device import Device
 from hardware_profiles.runtimes import Runtime
 from hardware_profiles.shape import EncoderShape, HasShape
@@ -21,6 +22,7 @@ from hardware_profiles.unit import Pattern, Unit, weight_bytes
 
 __all__ = ["FORMAT", "Anchor", "BreakEven", "LatencyProfile", "OptionTrial", "RuntimeRecord", "UnitTiming"]
 
+_NO_CHOICE = ("custom_op_library", "break_even")  # options that follow from the machine, or from `break_even`
 FORMAT: Literal[2] = 2  # 1 kept time by another reference model and knew no zeros that are skipped
 
 
@@ -39,6 +41,11 @@ class RuntimeRecord(_Record):
     def of(cls, runtime: Runtime) -> RuntimeRecord:
         """Describe a runtime."""
         return cls(name=runtime.name, version=runtime.version, options=runtime.options())
+
+    @property
+    def choices(self) -> dict[str, Any]:
+        """The options that somebody chose or a trial won: what two profiles to be merged must agree on."""
+        return _choices(self.options)
 
 
 class UnitTiming(_Record):
@@ -147,6 +154,14 @@ class LatencyProfile(_Record):
     anchors: tuple[Anchor, ...] = ()
     trials: tuple[OptionTrial, ...] = ()
     break_even: tuple[BreakEven, ...] = ()
+    conditions: tuple[Conditions, ...] = ()
+    """One for every day on which it grew; empty where that is not known."""
+
+    @model_validator(mode="after")
+    def _holds_no_emulated_time(self) -> LatencyProfile:
+        if self.device.provenance == "emulated_functional" and (self.entries or self.anchors):
+            raise ValueError("what is emulated_functional can hold no milliseconds: measure on the device")
+        return self
 
     @property
     def runtime(self) -> Runtime:
@@ -206,6 +221,7 @@ class LatencyProfile(_Record):
             }
         )
         whole = dense.with_entries(self.entries).with_ladder(self.ladder).with_anchor(*self.anchors)
+        whole = whole.with_conditions(*self.conditions)
         return whole.model_copy(
             update={"runtime_record": self.runtime_record, "trials": self.trials, "break_even": self.break_even}
         )
@@ -238,21 +254,39 @@ class LatencyProfile(_Record):
     def merge(self, other: LatencyProfile) -> LatencyProfile:
         """Both profiles' measurements; `other` wins where both have one.
 
-        Raises TrimfitError when they are of different devices or runtimes.
+        Raises TrimfitError naming what differs when they are of different devices, provenance or runtimes.
         """
-        difference = self.device.difference(other.device) or _difference(self.runtime_record, other.runtime_record)
+        found = self.device.difference(other.device), _of_runtimes(self.runtime_record, other.runtime_record)
+        difference = ", ".join(filter(None, found))
         if difference:
             raise TrimfitError(f"got profiles with {difference}, expected one device and runtime: keep them apart")
         grown = self.with_entries(other.entries).with_ladder(other.ladder).with_anchor(*other.anchors)
-        return grown.with_break_even(other.break_even)
+        return grown.with_break_even(other.break_even).with_conditions(*other.conditions)
+
+    def with_conditions(self, *conditions: Conditions) -> LatencyProfile:
+        """Add the days on which parts of it were measured."""
+        return self.model_copy(update={"conditions": tuple(dict.fromkeys((*self.conditions, *conditions)))})
+
+    def shared(self) -> LatencyProfile:
+        """The same for other people: without the options that name files of this machine."""
+
+        def plain(item: Any) -> Any:
+            return item.model_copy(update={"options": _choices(item.options)})
+
+        trials = tuple(plain(trial) for trial in self.trials)
+        return self.model_copy(update={"runtime_record": plain(self.runtime_record), "trials": trials})
+
+    def difference(self, device: Device, runtime: Runtime) -> str | None:
+        """What keeps it from being used for this device and runtime as if it had been measured now; None if nothing."""
+        mine, asked = self.runtime_record, RuntimeRecord.of(runtime)
+        found = [self.device.difference(device)]
+        if (mine.name, mine.version) != (asked.name, asked.version):
+            found.append(f"{mine.name} {mine.version} against {asked.name} {asked.version}")
+        return ", ".join(filter(None, found)) or None
 
     def check(self, device: Device, runtime: Runtime) -> None:
         """Raise TrimfitError naming what differs unless the profile was made on this device and version."""
-        difference = self.device.difference(device)
-        mine, asked = self.runtime_record, RuntimeRecord.of(runtime)
-        if not difference and (mine.name, mine.version) != (asked.name, asked.version):
-            difference = f"{mine.name} {mine.version} against {asked.name} {asked.version}"
-        if difference:
+        if difference := self.difference(device, runtime):
             raise TrimfitError(
                 f"got a profile of {self.device.name} with {difference}, expected one of this device:"
                 " measure it with `trimfit profile`"
@@ -283,10 +317,14 @@ class LatencyProfile(_Record):
             raise TrimfitError(f"got {path}, expected a latency profile: {error.strerror}") from error
         except ValidationError as error:
             first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"])
+            field = ".".join(str(part) for part in first["loc"]) or "device.provenance"
             raise TrimfitError(f"got {path} with a broken field {field}: {first['msg']}") from error
         except ValueError as error:
             raise TrimfitError(f"got {path}, expected a latency profile in JSON: {error}") from error
+
+
+def _choices(options: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in options.items() if key not in _NO_CHOICE}
 
 
 def _entry_key(entry: UnitTiming) -> tuple[Unit, Workload, str]:
@@ -309,9 +347,9 @@ def _anchor_key(anchor: Anchor) -> tuple[object, ...]:
     )
 
 
-def _difference(mine: RuntimeRecord, other: RuntimeRecord) -> str | None:
-    for field in ("name", "version", "options"):
+def _of_runtimes(mine: RuntimeRecord, other: RuntimeRecord) -> str | None:
+    for field in ("name", "version", "choices"):
         a, b = getattr(mine, field), getattr(other, field)
         if a != b:
-            return f"runtime {field} {a} against {b}"
+            return f"runtime {'options' if field == 'choices' else field} {a} against {b}"
     return None

@@ -13,7 +13,9 @@ from hardware_profiles.device import Device
 from hardware_profiles.profile import LatencyProfile, RuntimeRecord
 from hardware_profiles.runtimes import Runtime
 
-__all__ = ["cache_folder", "cached_profile", "empty_profile", "profile_path"]
+__all__ = ["cache_folder", "cached_profile", "empty_profile", "near_misses", "profile_path"]
+
+_NAMED = 3  # near misses in a warning
 
 
 def cache_folder() -> Path:
@@ -39,9 +41,12 @@ def cached_profile(path: Path, device: Device, runtime: Runtime) -> LatencyProfi
     """The profile kept at `path`, or an empty one.
 
     A cache holds nothing that cannot be measured again: a broken file, or one of another device or version,
-    is named in a warning, put aside as `*.unusable` and started anew.
+    is named in a warning, put aside as `*.unusable` and started anew. Where there is none, profiles of this CPU under
+    other limits or of another version of the runtime are named, and kept.
     """
     if not path.exists():
+        if missed := near_misses(path.parent, device, runtime):
+            warnings.warn(f"measuring anew, since none of these fits: {'; '.join(missed[:_NAMED])}", stacklevel=2)
         return empty_profile(device, runtime)
     try:
         profile = LatencyProfile.load(path)
@@ -52,3 +57,17 @@ def cached_profile(path: Path, device: Device, runtime: Runtime) -> LatencyProfi
         warnings.warn(f"measuring again: {error} (kept as {aside})", stacklevel=2)
         return empty_profile(device, runtime)
     return profile
+
+
+def near_misses(folder: Path, device: Device, runtime: Runtime) -> list[str]:
+    """Profiles of a device of this name and of this runtime that are of no use now, and what differs; newest first."""
+    files = sorted(folder.glob(f"*-{runtime.name}-*.json"), key=lambda file: file.stat().st_mtime, reverse=True)
+    found = []
+    for file in files:
+        try:
+            profile = LatencyProfile.load(file)
+        except TrimfitError:  # whoever asks for that very one is told
+            continue
+        if profile.device.name == device.name and (difference := profile.difference(device, runtime)):
+            found.append(f"{file.name} has {difference}")
+    return found

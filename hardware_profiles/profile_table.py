@@ -26,6 +26,8 @@ def profile_table(profile: LatencyProfile, workload: Workload | None = None) -> 
     model = LatencyModel().fit(profile)
     record = profile.runtime_record
     lines: list[RenderableType] = [f"{profile.device.name}, {record.name} {record.version}, {_options(record.options)}"]
+    days = ", ".join(str(day) for day in profile.conditions) or "nobody knows when"
+    lines.append(f"{profile.device.provenance}, {days}; microarchitecture {profile.device.microarchitecture}")
     lines += profile_instability(profile)
     cases = dict.fromkeys((entry.workload, entry.unit.hidden_size) for entry in profile.entries)
     for measured, hidden_size in cases:

@@ -10,6 +10,7 @@ import numpy as np
 from benchmarks.errors import TrimfitError
 from hardware_profiles.bench import Bench
 from hardware_profiles.break_even import measure_break_even
+from hardware_profiles.conditions import Conditions
 from hardware_profiles.device import Device
 from hardware_profiles.profile import LatencyProfile, OptionTrial
 from hardware_profiles.profile_cache import cache_folder, cached_profile, empty_profile, profile_path
@@ -53,7 +54,7 @@ def run_profile(
     path = profile_path(cache or cache_folder(), device, runtime)
     profile = empty_profile(device, runtime) if fresh else cached_profile(path, device, runtime)
     for grown in _stages(profile, runtime, request, progress or _silent, seed):
-        profile = grown
+        profile = grown if grown == profile else grown.with_conditions(Conditions.now())
         profile.save(path)
     return profile
 

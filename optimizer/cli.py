@@ -1,4 +1,4 @@
-"""The command line: `trimfit optimize | advise | profile | benchmark | report | demo`."""
+"""The command line: `trimfit optimize | advise | profile | profiles | benchmark | report | demo`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ import os
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from benchmarks.errors import TrimfitError
 from benchmarks.workload import Workload
+from optimizer.profiles_cli import profiles_app
+
+if TYPE_CHECKING:
+    from hardware_profiles import LatencyProfile
 
 __all__ = ["app", "main"]
 
@@ -23,11 +27,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Measures your device, prunes and distils your transformer for it, and proves the speed-up there.",
 )
+app.add_typer(profiles_app, name="profiles")
 
 DONE, TARGET_MISSED, BAD_INPUT, BUG = 0, 1, 2, 70
 PAGE = 100  # columns of prose with tables
 
-DeviceOption = Annotated[str, typer.Option(help="Where the model will run: local (this machine).")]
+DeviceOption = Annotated[
+    str,
+    typer.Option(help="Where the model will run: local (this machine), local:avx2 (sparse operators limited to it)."),
+]
 BatchOption = Annotated[int, typer.Option(min=1, help="Rows an inference.")]
 SeqLenOption = Annotated[
     int | None, typer.Option("--seq-len", min=1, help="Tokens a row. [default: the data's median]")
@@ -115,7 +123,13 @@ def demo(
 @app.command()
 def advise(
     model: Annotated[Path, typer.Option(help="Hugging Face folder: a sequence classifier, or an encoder.")],
-    device: DeviceOption = "local",
+    device: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="local; local:avx2; catalog:NAME or the path of a profile, for predictions. Several are compared."
+            " [default: local]"
+        ),
+    ] = None,
     batch: BatchOption = 1,
     seq_len: Annotated[
         int | None,
@@ -125,13 +139,14 @@ def advise(
     json: Annotated[Path | None, typer.Option(help="Also write the advice to this JSON file.")] = None,
 ) -> None:
     """Say what each way to a smaller model would bring on a device: no data, no training, two minutes."""
-    from optimizer.advice import advice_table
-    from optimizer.advice import advise as advise_on
+    from optimizer.advice import advice_table, advise_across, devices_table
 
-    advice = advise_on(model, device=device, batch=batch, seq_len=seq_len, threads=threads)
+    found = advise_across(model, device or ["local"], batch=batch, seq_len=seq_len, threads=threads)
+    alone = found.advice[0] if len(found.advice) == 1 else None
     if json is not None:
-        advice.write(json)
-    Console(width=None if sys.stdout.isatty() else PAGE, highlight=False).print(advice_table(advice), width=PAGE)
+        (alone or found).write(json)
+    page = advice_table(alone) if alone else devices_table(found)
+    Console(width=None if sys.stdout.isatty() else PAGE, highlight=False).print(page, width=PAGE)
 
 
 @app.command()
@@ -151,14 +166,17 @@ def profile(
     thorough: ThoroughOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Measure what the pieces of a transformer cost on a device."""
-    from hardware_profiles import get, profile_table, resolve
+    """Measure what the pieces of a transformer cost on a device; of a profile, print what it says."""
+    from hardware_profiles import StoredDevice, get, is_stored, resolve
     from optimizer.architecture import Architecture, LayerShape
     from optimizer.effort import choose_effort
     from optimizer.model_shape import ModelShape
     from optimizer.preparation import RUNTIME, profile_of, sparse_profile_of
     from optimizer.progress import ConsoleProgress
 
+    if is_stored(device):
+        _show(StoredDevice.open(device).profile(runtime), out, as_json=json)
+        return
     get(runtime)  # refuses a name that there is not, or a runtime that this machine has not
     where = resolve(device)
     if model is None:
@@ -167,15 +185,21 @@ def profile(
     else:
         found_shape = ModelShape.read(model)
         shape, activation = found_shape.architecture, found_shape.activation
-    workload = Workload(batch=batch, seq_len=seq_len, threads=threads or where.cores)
+    workload = Workload(batch=batch, seq_len=seq_len, threads=threads or where.default_threads)
     effort = choose_effort(fast, thorough)
     found = profile_of(where, shape, workload, effort, ConsoleProgress(), activation)
     if runtime != RUNTIME:
         zeros = sparse_profile_of(found, shape, workload, effort, ConsoleProgress(), activation)
         found = zeros.over(found) if zeros else found
+    _show(found, out, as_json=json)
+
+
+def _show(found: LatencyProfile, out: Path | None, *, as_json: bool) -> None:
+    from hardware_profiles import profile_table
+
     if out is not None:
-        found.save(out)
-    if json:
+        found.shared().save(out)
+    if as_json:
         typer.echo(found.model_dump_json(indent=1, by_alias=True))
     else:
         Console().print(profile_table(found))
@@ -200,15 +224,19 @@ def benchmark(
     from benchmarks.plot import write_plot
     from benchmarks.table import render
     from hardware_profiles import resolve
+    from hardware_profiles.runtimes.sparse.dispatcher import environment
     from optimizer.progress import ConsoleProgress
 
-    workload = Workload(batch=batch, seq_len=seq_len, threads=threads or resolve(device).cores)
-    with ConsoleProgress().step(f"Timing {len(models)} model{'s' if len(models) > 1 else ''}") as advance:
+    where = resolve(device)
+    workload = Workload(batch=batch, seq_len=seq_len, threads=threads or where.default_threads)
+    title = f"Timing {len(models)} model{'s' if len(models) > 1 else ''} on {where.name}"
+    with where.in_force(), ConsoleProgress().step(title) as advance:
         result = benchmark_files(
             models,
             workload,
             dims=_sizes(dim or []),
             options=_operators_for(models),
+            env=environment(),
             throughput=throughput,
             progress=advance,
         )

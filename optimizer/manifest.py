@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from benchmarks.errors import TrimfitError
+from benchmarks.measurement import Provenance
 from benchmarks.workload import Workload
 from optimizer import files
 from optimizer.architecture import LayerShape
@@ -34,7 +35,7 @@ class DeviceFacts(_Record):
 
     name: str
     fingerprint: str
-    provenance: str = "measured_device"
+    provenance: Provenance = "measured_device"
 
 
 class Latency(_Record):

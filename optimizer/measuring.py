@@ -10,6 +10,7 @@ import numpy as np
 from benchmarks import Budget, Contestant, Measurement, measure
 from benchmarks.workload import Workload
 from hardware_profiles.runtimes import Runtime
+from hardware_profiles.runtimes.sparse.dispatcher import environment
 from optimizer import files
 from optimizer.encoding import Encoded
 from optimizer.progress import Advance
@@ -55,6 +56,7 @@ def measure_models(
             options=runtime.options(),
             workload=workload,
             inputs=inputs,
+            env=environment(),
         )
         for name, (path, runtime) in models.items()
     ]

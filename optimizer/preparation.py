@@ -63,7 +63,7 @@ def prepare(job: Job, progress: Progress) -> Setting:
     if cut > WORTH_SAYING:
         progress.say(f"{cut:.0%} of the training texts have {max_tokens} tokens or more and are cut there")
     seq_len = job.seq_len or typical_length(rows["dev"])
-    workload = Workload(batch=job.batch, seq_len=seq_len, threads=job.threads or device.cores)
+    workload = Workload(batch=job.batch, seq_len=seq_len, threads=job.threads or device.default_threads)
     shape = Architecture.of(model)
     activation = activation_of(model)
     profile = profile_of(device, shape, workload, job.effort, progress, activation)
@@ -117,9 +117,13 @@ def profile_of(
     progress: Progress,
     activation: str = "gelu",
 ) -> LatencyProfile:
-    """The device's profile for models up to this shape with the stock runtime, from the cache where it is known."""
+    """The device's profile for models up to this shape with the stock runtime, from the cache where it is known.
+
+    Where the device is this one with restricted sparse operators, it is the unrestricted one's: they are not in it.
+    """
     request = _request(shape, workload, effort, activation)
-    profile = _profiled(device, get(RUNTIME), request, progress)
+    profile = _profiled(device.limited(None), get(RUNTIME), request, progress)
+    profile = profile.model_copy(update={"device": device})
     progress.say(f"runtime options that are fastest here: {profile.runtime.options() or 'the stock ones'}")
     return profile
 
@@ -161,7 +165,7 @@ def _request(shape: Architecture, workload: Workload, effort: Effort, activation
 
 def _profiled(device: Device, runtime: Runtime, request: ProfileRequest, progress: Progress) -> LatencyProfile:
     title = f"Profiling {device.name}: {runtime.name}, hidden size {request.hidden_size}, {request.workload}"
-    with progress.step(title) as advance:
+    with device.in_force(), progress.step(title) as advance:
         profile = run_profile(device, runtime, request, progress=lambda label, share: advance(share))
     return profile.only(request.hidden_size, request.head_size, request.workload, request.activation)
 

@@ -17,13 +17,13 @@ from benchmarks.onnx_file import file_parts, file_sha256
 from hardware_profiles.isa import instruction_sets
 from hardware_profiles.runtimes.onnxruntime_cpu import OnnxRuntimeCpu
 from hardware_profiles.runtimes.runtime import Session
+from hardware_profiles.runtimes.sparse.dispatcher import LIMIT
 from hardware_profiles.runtimes.sparse.library import library_path
 from hardware_profiles.runtimes.sparse.rewriting import LinearShape, is_sparse, sparsify
 
 __all__ = ["OnnxRuntimeSparse"]
 
 BREAK_EVEN = 0.7  # share of zeros from which a layer is made sparse where nothing was measured
-_ISA_CAP = "TRIMFIT_ISA"
 _NEEDED_ON_X86 = {"avx2", "fma"}
 _OWN_OPTIONS = ("custom_op_library", "break_even")
 
@@ -59,7 +59,7 @@ class OnnxRuntimeSparse:
     def version(self) -> str:
         """Version of onnxruntime, what identifies the library, and what the environment restricts it to."""
         parts = [f"{self.cpu.version}+sparse", file_sha256(Path(self.custom_op_library))[:8]]
-        return ".".join([*parts, *filter(None, [os.environ.get(_ISA_CAP)])])
+        return ".".join([*parts, *filter(None, [os.environ.get(LIMIT)])])
 
     def options(self) -> dict[str, Any]:
         """Options that differ from the stock wheel's, JSON-able."""

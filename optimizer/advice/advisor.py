@@ -1,4 +1,4 @@
-"""Advise: profile the device where that is not done yet, predict every way, and measure the best."""
+"""Advise: profile devices where that is not done yet, predict every way, and measure the best."""
 
 from __future__ import annotations
 
@@ -6,24 +6,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.errors import TrimfitError
-from benchmarks.workload import Workload
-from hardware_profiles.device import Device, resolve
-from hardware_profiles.runtimes import get
 from hardware_profiles.steadiness import profile_instability
+from optimizer.advice.across import Survey, across
 from optimizer.advice.layers import layers_break_even
 from optimizer.advice.menu import cannot_pay, menu
+from optimizer.advice.places import Place, Stored, places_of
 from optimizer.advice.recommendation import recommend
-from optimizer.advice.record import Advice, Measured, TargetAdvice
+from optimizer.advice.record import Advice, AdviceAcross, Measured, TargetAdvice
 from optimizer.advice.site import Site
 from optimizer.advice.trial import try_out
-from optimizer.effort import FAST
-from optimizer.engine import Engine
 from optimizer.manifest import DeviceFacts
 from optimizer.model_shape import ModelShape
-from optimizer.preparation import SPARSE_RUNTIME, profile_of, sparse_profile_of
 from optimizer.progress import ConsoleProgress, Progress
 
-__all__ = ["TARGETS", "advise"]
+__all__ = ["TARGETS", "advise", "advise_across"]
 
 TARGETS = (2.0, 4.0, 8.0)
 SEQ_LEN = 128  # tokens a row where neither a person nor data says how many
@@ -44,10 +40,11 @@ def advise(
 
     Args:
         model: local Hugging Face folder of a sequence classifier or an encoder.
-        device: "local".
+        device: "local", "local:avx2" (the sparse operators limited to it); "catalog:NAME", the path of a profile or of
+            a folder of them, which are predicted from and never measured.
         batch: rows an inference.
         seq_len: tokens a row; None takes 128, or what the model takes at most.
-        threads: None takes all cores of the device.
+        threads: None takes all cores of the device; of a profile, the most that were measured.
         targets: speed-ups over the fp32 model to recommend ways for.
         seed: of random weights and inputs.
         progress: where to tell; None tells on standard error.
@@ -55,23 +52,69 @@ def advise(
     Raises:
         TrimfitError: bad input or environment; one line.
     """
+    found = advise_across(
+        model,
+        [device],
+        batch=batch,
+        seq_len=seq_len,
+        threads=threads,
+        targets=targets,
+        seed=seed,
+        progress=progress,
+    )
+    return found.advice[0]
+
+
+def advise_across(
+    model: str | Path,
+    devices: Sequence[str],
+    *,
+    batch: int = 1,
+    seq_len: int | None = None,
+    threads: int | None = None,
+    targets: Sequence[float] = TARGETS,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> AdviceAcross:
+    """Say it for each of several devices, and what a model that is tuned for one of them costs on the others.
+
+    `devices` are as `advise` takes one, at least one and no two the same; all else is as there.
+    """
     progress = progress or ConsoleProgress()
-    where, shape = resolve(device), ModelShape.read(Path(model))
+    places, shape = places_of(devices), ModelShape.read(Path(model))
     tokens, assumptions = _tokens(seq_len, shape.most_tokens)
-    workload = Workload(batch=batch, seq_len=tokens, threads=threads or where.cores)
-    site = _site(where, shape, workload, progress)
+    asked = [place.workload(shape, batch, tokens, threads) for place in places]  # refuses before anything is measured
+    surveys = []
+    for place, workload in zip(places, asked, strict=True):
+        with place.in_force():
+            site = place.site(shape, workload, progress)
+            found = _advice(place, site, targets, shape.activation, seed, progress)
+        known = found.model_copy(update={"model": str(model), "assumptions": assumptions})
+        surveys.append(Survey(site, known))
+    return across(surveys)
+
+
+def _advice(
+    place: Place, site: Site, targets: Sequence[float], activation: str, seed: int, progress: Progress
+) -> Advice:
+    """All that is advised on one device."""
+    where = place.device
     forecasts = tuple(site.forecast(way) for way in menu(site))
     asked = [recommend(site, speedup) for speedup in targets]
     best = {target.ways[0].way.name: target.ways[0].way for target in asked if target.ways}
-    with progress.step(f"Timing the teacher's shape and {len(best)} recommended ones") as advance:
-        trials, doubts = try_out(site, best.values(), shape.activation, seed=seed, advance=advance)
+    trials: dict[str, Measured] = {}
+    doubts: tuple[str, ...] = ()
+    if not isinstance(place, Stored):
+        with progress.step(f"Timing the teacher's shape and {len(best)} recommended ones") as advance:
+            trials, doubts = try_out(site, best.values(), activation, seed=seed, advance=advance)
     return Advice(
-        model=str(model),
-        architecture=shape.architecture,
-        activation=shape.activation,
+        model="",
+        architecture=site.architecture,
+        activation=activation,
+        asked=place.asked,
+        origin=place.origin,
         device=DeviceFacts(name=where.name, fingerprint=where.fingerprint, provenance=where.provenance),
-        workload=workload,
-        assumptions=assumptions,
+        workload=site.workload,
         teacher=site.forecast(site.dense(site.precisions[0])),
         ways=forecasts,
         refused=cannot_pay(site, forecasts),
@@ -89,25 +132,6 @@ def _tokens(asked: int | None, most: int) -> tuple[int, tuple[str, ...]]:
     if asked > most:
         raise TrimfitError(f"--seq-len {asked} is more than the {most} tokens the model takes: give at most {most}")
     return asked, ()
-
-
-def _site(device: Device, shape: ModelShape, workload: Workload, progress: Progress) -> Site:
-    """The site, its engines from cached profiles or ones that are made as the main job makes them."""
-    sizes = shape.architecture, workload, FAST, progress, shape.activation
-    stock = profile_of(device, *sizes)
-    engine, reason = Engine.of(stock), _why_no_zeros()
-    zeros = None if reason else sparse_profile_of(stock, *sizes)
-    if zeros is None:
-        return Site(shape.architecture, workload, (engine,), reason or "they could not be profiled")
-    return Site(shape.architecture, workload, (engine, Engine.of(zeros.over(stock), skips_zeros=True)))
-
-
-def _why_no_zeros() -> str | None:
-    try:
-        get(SPARSE_RUNTIME)
-    except TrimfitError as error:
-        return str(error)
-    return None
 
 
 def _with_trial(target: TargetAdvice, trials: dict[str, Measured]) -> TargetAdvice:

@@ -13,7 +13,22 @@ from optimizer import files
 from optimizer.architecture import Architecture, LayerShape
 from optimizer.manifest import DeviceFacts
 
-__all__ = ["Advice", "Forecast", "LayerBreakEven", "Measured", "Ratio", "TargetAdvice", "Way"]
+__all__ = [
+    "Advice",
+    "AdviceAcross",
+    "Elsewhere",
+    "Forecast",
+    "Kind",
+    "LayerBreakEven",
+    "Measured",
+    "Ratio",
+    "TargetAdvice",
+    "Way",
+]
+
+
+Kind = Literal["dense", "zeros"]
+"""Ways whose weights that are left are all there, and ways that make some zero."""
 
 
 class _Record(BaseModel):
@@ -98,12 +113,17 @@ class TargetAdvice(_Record):
 
 
 class Advice(_Record):
-    """All that is advised for one model on one device at one workload. Milliseconds are predicted unless `measured`."""
+    """All that is advised for one model on one device at one workload. Milliseconds are predicted unless `measured`.
+
+    `asked` is what the device was called; `origin` is where a stored profile comes from, "" for a device at hand.
+    """
 
     format: Literal[1] = 1
     model: str
     architecture: Architecture
     activation: str
+    asked: str = "local"
+    origin: str = ""
     device: DeviceFacts
     workload: Workload
     assumptions: tuple[str, ...] = ()
@@ -120,5 +140,41 @@ class Advice(_Record):
 
     @classmethod
     def read(cls, path: Path) -> Advice:
+        """Read what `write` wrote."""
+        return cls.model_validate_json(Path(path).read_text(encoding="utf-8"))
+
+
+class Elsewhere(_Record):
+    """What the way that is best on one device for a target is predicted to take on another.
+
+    `forecast` is None where it cannot be said, and `reason` says why.
+    """
+
+    speedup: float
+    kind: Kind
+    tuned_for: str
+    on: str
+    way: Way
+    forecast: Forecast | None
+    reason: str | None = None
+
+
+class AdviceAcross(_Record):
+    """Advice on several devices, and what a model that is tuned for one costs on another.
+
+    `cautions` say where numbers of different provenance stand side by side.
+    """
+
+    format: Literal[1] = 1
+    advice: tuple[Advice, ...]
+    elsewhere: tuple[Elsewhere, ...] = ()
+    cautions: tuple[str, ...] = ()
+
+    def write(self, path: Path) -> Path:
+        """Write JSON, whole or not at all."""
+        return files.write_text_atomically(Path(path), self.model_dump_json(indent=2) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> AdviceAcross:
         """Read what `write` wrote."""
         return cls.model_validate_json(Path(path).read_text(encoding="utf-8"))

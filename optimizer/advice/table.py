@@ -13,7 +13,7 @@ from rich.text import Text
 from optimizer.advice.record import Advice, Forecast, LayerBreakEven, Measured, Ratio, TargetAdvice
 from optimizer.report.wording import milliseconds
 
-__all__ = ["advice_table"]
+__all__ = ["UNKNOWN_LOSS", "advice_table", "shape_in_words"]
 
 UNKNOWN_LOSS = (
     "Each way is the gentlest of its kind that is predicted to reach the target; those that leave most weights come"
@@ -27,6 +27,8 @@ OPERATORS = "onnxruntime-"
 def advice_table(advice: Advice) -> RenderableType:
     """Conditions, what each way brings, what cannot pay, break-even points, and what to try for each target."""
     parts: list[RenderableType] = [Text(_conditions(advice))]
+    if advice.origin:
+        parts.append(Text(f"Predicted from {advice.origin}. Nothing of this is measured now."))
     parts += [Text(sentence) for sentence in advice.assumptions]
     parts += [Text(_teacher(advice)), _forecasts(advice.ways, "what each way would bring", by_precision=True)]
     if advice.refused:
@@ -42,10 +44,14 @@ def advice_table(advice: Advice) -> RenderableType:
 
 def _conditions(advice: Advice) -> str:
     """E.g. "AMD EPYC, batch 1, 128 tokens, 2 threads: 6 layers, hidden size 384, 12 heads, FFN 1536"."""
+    return f"{advice.device.name}, {advice.workload}: {shape_in_words(advice)}"
+
+
+def shape_in_words(advice: Advice) -> str:
+    """E.g. "6 layers, hidden size 384, 12 heads, FFN 1536"."""
     shape = advice.architecture
     heads, ffn = (sorted({getattr(layer, name) for layer in shape.layers}) for name in ("heads", "ffn"))
-    layers = f"{shape.depth} layers, hidden size {shape.hidden_size}, {_span(heads)} heads, FFN {_span(ffn)}"
-    return f"{advice.device.name}, {advice.workload}: {layers}"
+    return f"{shape.depth} layers, hidden size {shape.hidden_size}, {_span(heads)} heads, FFN {_span(ffn)}"
 
 
 def _span(widths: Sequence[int]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 
 import made_profile as made
@@ -9,7 +10,15 @@ import pytest
 from rich.console import Console
 
 from benchmarks.errors import TrimfitError
-from hardware_profiles import Anchor, LatencyProfile, OnnxRuntimeCpu, RuntimeRecord, profile_instability, profile_table
+from hardware_profiles import (
+    Anchor,
+    Conditions,
+    LatencyProfile,
+    OnnxRuntimeCpu,
+    RuntimeRecord,
+    profile_instability,
+    profile_table,
+)
 
 
 def test_it_is_the_same_after_saving_and_loading(tmp_path):
@@ -68,6 +77,47 @@ def test_profiles_of_different_devices_stay_apart():
         made.profile().merge(other)
 
 
+def test_profiles_of_different_provenance_stay_apart():
+    proxy = made.profile().model_copy(
+        update={"device": made.DEVICE.model_copy(update={"provenance": "measured_proxy"})}
+    )
+    with pytest.raises(TrimfitError, match="provenance measured_device against measured_proxy"):
+        made.profile().merge(proxy)
+    with pytest.raises(TrimfitError, match="provenance measured_device against measured_proxy"):
+        made.profile().over(proxy)
+
+
+def test_a_merged_profile_knows_the_days_of_both():
+    first, second = (Conditions(date=datetime.date(2026, 11, day), trimfit="0.1.0") for day in (21, 22))
+    a, b = made.profile().with_conditions(first), made.profile().with_conditions(second, first)
+    assert a.merge(b).conditions == (first, second)
+
+
+def test_a_shared_profile_names_no_file_and_merges_with_one_of_another_workload():
+    def options(path, least):
+        return {"custom_op_library": path, "break_even": {"fp32": {"64x32": least}}, "config": {"a": "b"}}
+
+    a, b = (
+        made.profile().model_copy(
+            update={
+                "runtime_record": RuntimeRecord(name="onnxruntime-cpu+sparse", version="1", options=options(*given))
+            }
+        )
+        for given in (("/home/me/lib.so", 0.4), ("/opt/lib.so", 0.5))
+    )
+    assert a.shared().runtime_record.options == {"config": {"a": "b"}}
+    assert set(a.merge(b).entries) == set(made.profile().entries)
+
+
+def test_what_is_emulated_holds_no_time(tmp_path):
+    path = made.profile().save(tmp_path / "profile.json")
+    content = json.loads(path.read_text())
+    content["device"]["provenance"] = "emulated_functional"
+    path.write_text(json.dumps(content))
+    with pytest.raises(TrimfitError, match=r"device.provenance: .* can hold no milliseconds"):
+        LatencyProfile.load(path)
+
+
 def test_profiles_under_different_options_stay_apart():
     other = made.profile().model_copy(update={"runtime_record": RuntimeRecord(name="onnxruntime-cpu", version="1.0")})
     with pytest.raises(TrimfitError, match="runtime options"):
@@ -77,6 +127,22 @@ def test_profiles_under_different_options_stay_apart():
 def test_a_profile_of_another_device_is_named():
     with pytest.raises(TrimfitError, match="got a profile of slide rule with name slide rule against abacus"):
         made.profile().check(made.DEVICE.model_copy(update={"name": "abacus"}), OnnxRuntimeCpu())
+
+
+def test_a_profile_of_another_provenance_is_not_taken_for_a_measurement():
+    installed = RuntimeRecord.of(OnnxRuntimeCpu())
+    published = made.DEVICE.model_copy(update={"provenance": "published"})
+    profile = made.profile().model_copy(update={"device": published, "runtime_record": installed})
+    with pytest.raises(TrimfitError, match="provenance published against measured_device"):
+        profile.check(made.DEVICE, OnnxRuntimeCpu())
+
+
+def test_all_that_differs_is_named_at_once():
+    other = made.DEVICE.model_copy(update={"cores": 2, "cpu_limit": 1.5})
+    installed = OnnxRuntimeCpu().version
+    assert made.profile().difference(other, OnnxRuntimeCpu()) == (
+        f"cores 1 against 2, cpu_limit None against 1.5, onnxruntime-cpu 1.0 against onnxruntime-cpu {installed}"
+    )
 
 
 def test_a_profile_of_another_version_is_named():

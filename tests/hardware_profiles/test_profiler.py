@@ -12,11 +12,13 @@ import pytest
 from benchmarks.errors import TrimfitError
 from benchmarks.workload import Workload
 from hardware_profiles import (
+    Conditions,
     EncoderShape,
     LatencyModel,
     LatencyProfile,
     OnnxRuntimeCpu,
     ProfileRequest,
+    RuntimeRecord,
     bench,
     cached_profile,
     local_device,
@@ -148,6 +150,24 @@ def test_a_profile_of_another_device_is_not_used(tmp_path, measuring):
     with pytest.warns(UserWarning, match="measuring again: got a profile of slide rule with name slide rule against"):
         assert cached_profile(path, device, runtime).entries == ()
     assert LatencyProfile.load(path.with_suffix(".unusable")) == made.profile()
+
+
+def test_a_profile_of_another_version_or_under_other_limits_is_named_when_it_is_not_used(tmp_path, measuring):
+    device, runtime = local_device(), OnnxRuntimeCpu()
+    older = RuntimeRecord(name=runtime.name, version="1.0")
+    throttled = device.model_copy(update={"cpu_limit": 0.25})
+    LatencyProfile(device=device, runtime=older).save(tmp_path / f"{device.fingerprint}-{runtime.name}-1.0.json")
+    LatencyProfile(device=throttled, runtime=RuntimeRecord.of(runtime)).save(profile_path(tmp_path, throttled, runtime))
+    with pytest.warns(UserWarning, match="measuring anew, since none of these fits") as caught:
+        profiled(tmp_path)
+    said = " ".join(str(warning.message) for warning in caught)
+    assert f"{runtime.name}-1.0.json has {runtime.name} 1.0 against {runtime.name} {runtime.version}" in said
+    assert f"has cpu_limit 0.25 against {device.cpu_limit}" in said
+
+
+def test_a_profile_says_on_which_days_it_grew(tmp_path, measuring):
+    assert profiled(tmp_path).conditions == (Conditions.now(),)
+    assert profiled(tmp_path).conditions == (Conditions.now(),)
 
 
 def test_a_corrupt_cache_is_measured_again(tmp_path, measuring):

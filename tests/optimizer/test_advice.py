@@ -298,6 +298,8 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
         ({"hidden_act": "silu"}, (), "the model's activation is silu, expected gelu or relu"),
         ({}, ("--seq-len", "100"), "--seq-len 100 is more than the 40 tokens the model takes: give at most 40"),
         ({}, ("--device", "ssh://pi@host"), "expected local"),
+        ({}, ("--device", "catalog:abacus"), "got catalog:abacus, expected catalog: with"),
+        ({}, ("--device", "local", "--device", "local"), "local and local, which are the same: give one of them"),
     ],
 )
 def test_bad_input_is_refused_in_one_line(

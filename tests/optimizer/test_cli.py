@@ -72,6 +72,8 @@ def test_labels_that_do_not_match_are_named(classifier_folder: Path, tmp_path: P
         (("--speedup", "3", "--latency", "4"), "expected one target"),
         (("--fast", "--thorough"), "expected one of them"),
         (("--device", "ssh://pi@host"), "expected local"),
+        (("--device", "catalog:zen5"), "which is a profile, expected local"),
+        (("--device", "local:abacus"), "got device local:abacus, expected local, or with one of"),
         (("--metric", "f1"), "expected one of accuracy"),
         (("--precision", "fp64"), "got --precision fp64, expected one of fp32, int8"),
         (("--seq-len", "100"), "--seq-len 100 is more than the 32 tokens the model takes"),

@@ -310,10 +310,16 @@ def test_hostile_strings_are_text_wherever_they_stand(tmp_path: Path) -> None:
     for candidate in hostile["candidates"]:
         candidate["name"] = candidate["pattern"] = HOSTILE
     decision = DecisionRecord.model_validate(hostile | {"reason": HOSTILE, "runtime_options": {HOSTILE: HOSTILE}})
-    device = DEVICE.model_copy(update={"name": HOSTILE, "provenance": HOSTILE, "fingerprint": HOSTILE})
+    device = DEVICE.model_copy(update={"name": HOSTILE, "fingerprint": HOSTILE})
     manifest = a_manifest(device=device, target=HOSTILE, trimfit=HOSTILE)
     page = write_report(write_deployment(tmp_path, manifest, decision)).read_text(encoding="utf-8")
     assert {"img", "script"}.isdisjoint(tag for tag, _ in _Tags(page).found)
+
+
+def test_a_device_of_a_provenance_that_there_is_not_is_refused(tmp_path: Path) -> None:
+    write_deployment(tmp_path, a_manifest(device=DEVICE.model_copy(update={"provenance": "felt"})))
+    with pytest.raises(TrimfitError, match=r"device\.provenance"):
+        write_report(tmp_path)
 
 
 def test_the_page_answers_every_question(page: str) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from benchmarks.workload import Workload
-from hardware_profiles.isa import instruction_sets
+from hardware_profiles.runtimes.sparse.dispatcher import LIMIT, operator_isas
 
 __all__ = ["BEST_ISA", "Cell", "Kind", "Layout"]
 
@@ -14,7 +14,6 @@ Kind = Literal["model", "kernel", "break-even"]
 Layout = Literal["tiles", "rows"]
 
 BEST_ISA = "best"  # whatever the operators choose on this CPU
-NAMES = {"avx512_vnni": "avx512vnni", "avx512f": "avx512", "avx2": "avx2", "asimddp": "neondot", "asimd": "neon"}
 
 
 @dataclass(frozen=True)
@@ -48,11 +47,11 @@ class Cell:
     @property
     def env(self) -> dict[str, str]:
         """Environment variables for our operators."""
-        return {} if self.isa == BEST_ISA else {"TRIMFIT_ISA": self.isa}
+        return {} if self.isa == BEST_ISA else {LIMIT: self.isa}
 
     @property
     def isa_name(self) -> str:
         """The instruction set our operators use in this cell."""
         if self.isa != BEST_ISA:
             return self.isa
-        return next((name for flag, name in NAMES.items() if flag in instruction_sets()), "unknown")
+        return next(iter(operator_isas()), "unknown")

@@ -1,0 +1,156 @@
+"""Places: where a model might run, as asked on the command line: a device to be measured, or profiles of one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+from benchmarks.errors import TrimfitError
+from benchmarks.workload import Workload
+from hardware_profiles.device import Device, resolve
+from hardware_profiles.latency_model import LatencyModel
+from hardware_profiles.profile import LatencyProfile
+from hardware_profiles.runtimes import get
+from hardware_profiles.runtimes.elsewhere import RuntimeElsewhere
+from hardware_profiles.stored_device import StoredDevice, is_stored
+from optimizer.advice.site import Site
+from optimizer.effort import FAST
+from optimizer.engine import Engine
+from optimizer.model_shape import ModelShape
+from optimizer.preparation import RUNTIME, SPARSE_RUNTIME, profile_of, sparse_profile_of
+from optimizer.progress import Progress
+
+__all__ = ["Measurable", "Place", "Stored", "place_of", "places_of"]
+
+
+@dataclass(frozen=True)
+class Measurable:
+    """A device that can be reached."""
+
+    asked: str
+    device: Device
+    origin = ""
+    """Where its numbers come from, if not from a measurement now."""
+
+    def in_force(self) -> AbstractContextManager[None]:
+        """See `Device.in_force`."""
+        return self.device.in_force()
+
+    def workload(self, shape: ModelShape, batch: int, tokens: int, threads: int | None) -> Workload:
+        """What is asked; with as many threads as the device has cores unless it is said."""
+        return Workload(batch=batch, seq_len=tokens, threads=threads or self.device.default_threads)
+
+    def site(self, shape: ModelShape, workload: Workload, progress: Progress) -> Site:
+        """Its engines from cached profiles, or from ones that are made as the main job makes them."""
+        sizes = shape.architecture, workload, FAST, progress, shape.activation
+        stock = profile_of(self.device, *sizes)
+        engine, reason = Engine.of(stock), _why_no_zeros()
+        zeros = None if reason else sparse_profile_of(stock, *sizes)
+        if zeros is None:
+            return Site(shape.architecture, workload, (engine,), reason or "they could not be profiled")
+        return Site(shape.architecture, workload, (engine, Engine.of(zeros.over(stock), skips_zeros=True)))
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Profiles: what they hold is predicted from, and nothing is ever measured."""
+
+    asked: str
+    stored: StoredDevice
+
+    @property
+    def device(self) -> Device:
+        """What was measured."""
+        return self.stored.device
+
+    @property
+    def origin(self) -> str:
+        """See `StoredDevice.origin`."""
+        return self.stored.origin
+
+    def in_force(self) -> AbstractContextManager[None]:
+        """Nothing is to be arranged."""
+        return nullcontext()
+
+    def workload(self, shape: ModelShape, batch: int, tokens: int, threads: int | None) -> Workload:
+        """What is asked, if it was measured; with the most threads of those that were unless it is said.
+
+        Raises TrimfitError naming what was.
+        """
+        known = self.stored.workloads()
+        able = [w for w in known if (w.batch, w.seq_len) == (batch, tokens) and threads in (None, w.threads)]
+        if not able:
+            asked = f"batch {batch}, {tokens} tokens" + (f", {threads} threads" if threads else "")
+            raise TrimfitError(
+                f"got {asked} for {self.asked}, expected what it was measured at:"
+                f" {'; '.join(map(str, known)) or 'nothing'}"
+            )
+        return max(able, key=lambda workload: workload.threads)
+
+    def site(self, shape: ModelShape, workload: Workload, progress: Progress) -> Site:
+        """Its engines, fitted to what the profiles hold for models of this one's sizes.
+
+        Raises TrimfitError where they hold nothing about such models.
+        """
+        stock = self._part(RUNTIME, shape, workload)
+        engines, reason = (self._engine(stock),), f"{self.asked} holds no profile of {SPARSE_RUNTIME}"
+        if SPARSE_RUNTIME not in self.stored.profiles:
+            return Site(shape.architecture, workload, engines, reason)
+        zeros = self._part(SPARSE_RUNTIME, shape, workload).over(stock)
+        return Site(shape.architecture, workload, (*engines, self._engine(zeros, skips_zeros=True)))
+
+    def _part(self, runtime: str, shape: ModelShape, workload: Workload) -> LatencyProfile:
+        sizes = shape.architecture.hidden_size, shape.architecture.head_size
+        part = self.stored.profile(runtime).only(*sizes, workload, shape.activation)
+        widths = {kind: _most(part, kind) for kind in ("attention", "ffn")}
+        layers = shape.architecture.layers
+        if widths["attention"] < max(x.heads for x in layers) or widths["ffn"] < max(x.ffn for x in layers):
+            raise TrimfitError(
+                f"got a model of hidden size {sizes[0]}, heads of {sizes[1]}, {shape.activation}, expected one that"
+                f" {self.asked} was measured for with {runtime}: profile that device for it, `trimfit profile --model`"
+            )
+        return part
+
+    @staticmethod
+    def _engine(profile: LatencyProfile, *, skips_zeros: bool = False) -> Engine:
+        record, precisions = profile.runtime_record, tuple(dict.fromkeys(entry.precision for entry in profile.entries))
+        runtime = RuntimeElsewhere(record.name, record.version, precisions)
+        return Engine(runtime, profile, LatencyModel().fit(profile), skips_zeros)
+
+
+Place = Measurable | Stored
+
+
+def place_of(asked: str) -> Place:
+    """The place of a name: "local", "local:avx2", "catalog:NAME", the path of a profile or of a folder of them.
+
+    Raises TrimfitError for what is none of these.
+    """
+    if is_stored(asked):
+        return Stored(asked, StoredDevice.open(asked))
+    return Measurable(asked, resolve(asked))
+
+
+def places_of(names: Sequence[str]) -> tuple[Place, ...]:
+    """The places of several names. Raises TrimfitError where two of them are the same."""
+    places = tuple(place_of(name) for name in names)
+    known: dict[tuple[str, str], str] = {}
+    for place in places:
+        key = place.device.fingerprint, place.origin
+        if key in known:
+            raise TrimfitError(f"got --device {known[key]} and {place.asked}, which are the same: give one of them")
+        known[key] = place.asked
+    return places
+
+
+def _most(profile: LatencyProfile, kind: str) -> int:
+    return max((entry.unit.width for entry in profile.entries if entry.unit.kind == kind), default=-1)
+
+
+def _why_no_zeros() -> str | None:
+    try:
+        get(SPARSE_RUNTIME)
+    except TrimfitError as error:
+        return str(error)
+    return None
