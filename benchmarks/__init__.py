@@ -8,6 +8,7 @@ from benchmarks.comparison import Comparison, compare
 from benchmarks.contestant import Contestant
 from benchmarks.environment import Environment, MachineState, read_environment
 from benchmarks.errors import DeviceUnreachableError, TrimfitError
+from benchmarks.lengths import Lengths
 from benchmarks.machine_peak import MachinePeak, machine_peak
 from benchmarks.measurement import LaunchFacts, Measurement, Samples, Subject
 from benchmarks.sampling import measure
@@ -22,6 +23,7 @@ __all__ = [
     "DeviceUnreachableError",
     "Environment",
     "LaunchFacts",
+    "Lengths",
     "MachinePeak",
     "MachineState",
     "Measurement",

@@ -29,11 +29,12 @@ class Budget(BaseModel):
     precision: float = Field(default=0.01, gt=0)
     """Wanted half width of the 95 % interval, relative to the estimate."""
     max_seconds: float | None = Field(default=None, gt=0)
-    """For everything; None: 7.5 s a contestant. Slow models are still launched `min_launches` times."""
+    """For everything; None: 7.5 s a contestant and length of its calls. Slow models are still launched `min_launches`
+    times."""
     min_launches: int = Field(default=3, ge=1)
 
     def seconds_for(self, contestants: int) -> float:
-        """The time limit of a run of so many contestants."""
+        """The time limit of a run of so many contestants (each once for every length of its calls)."""
         return SECONDS_EACH * contestants if self.max_seconds is None else self.max_seconds
 
     def rounds_for(self, limit: float, setup: float, round_seconds: float) -> int:

@@ -69,7 +69,8 @@ def compare(baseline: Measurement, other: Measurement, *, seed: int = 0) -> Comp
     """Speed-up of `other` over `baseline` with its 95 % interval.
 
     Of contestants that took turns in one run, the median of the rounds' ratios, with the launches resampled;
-    of two separate runs, the ratio of medians, with the launches of each resampled.
+    of two separate runs, the ratio of medians, with the launches of each resampled. A round of a workload of several
+    lengths counts as the mean over the lengths, weighted by their shares.
 
     Raises:
         TrimfitError: they were asked for different work, ran on different devices, or their numbers are of
@@ -148,6 +149,7 @@ def _conditions(measurement: Measurement) -> dict[str, object]:
     return {
         "batch": workload.batch,
         "seq_len": workload.seq_len,
+        "lengths": workload.lengths and [tuple(point) for point in workload.lengths.points],
         "threads": workload.threads,
         "device": measurement.environment.device,
         "provenance": measurement.provenance,

@@ -40,7 +40,8 @@ class Contestant(BaseModel):
     """For onnxruntime any of the worker's OPTIONS."""
     workload: Workload = Workload()
     inputs: Path | None = None
-    """An .npz of arrays [pool, batch, seq, ...] by input name; a call takes a random row. None: made up."""
+    """An .npz of arrays [pool, batch, seq, ...] by input name (for a workload of several lengths: "9/input_ids", the
+    length first); a call takes a random row. None: made up."""
     dims: dict[str, int] = {}
     """Sizes of symbolic dimensions other than batch and sequence length, for made-up inputs."""
     python: Path | None = None
@@ -101,6 +102,7 @@ class Launch:
             "threads": contestant.workload.threads,
             "inputs": str(inputs),
             "names": list(names) if names else None,
+            "lengths": [p.seq_len for p, _ in contestant.workload.points()] if contestant.workload.lengths else None,
             "seed": seed,
             "loader": str(contestant.loader) if contestant.loader else None,
         }

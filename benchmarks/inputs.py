@@ -15,7 +15,7 @@ from benchmarks.errors import TrimfitError
 from benchmarks.onnx_file import load_graph
 from benchmarks.workload import Workload
 
-__all__ = ["ModelInput", "check_pool", "model_inputs", "random_pool"]
+__all__ = ["ModelInput", "check_pool", "model_inputs", "pool_name", "random_pool"]
 
 POOL = 16  # different rows: enough that no branch predictor learns one by heart
 POOL_BYTES = 64e6  # of all rows together: large inputs get fewer
@@ -99,7 +99,7 @@ def _check_fixed(declared: ModelInput, workload: Workload) -> None:
 def random_pool(
     model: Path, workload: Workload, dims: Mapping[str, int] | None = None, *, seed: int = 0, rows: int = POOL
 ) -> dict[str, np.ndarray]:
-    """A pool of made-up inputs, [rows, *shape] by input name: masks 1, ids below the vocabulary.
+    """A pool of made-up inputs, [rows, *shape] by input name (`pool_name`): masks 1, ids below the vocabulary.
 
     There are fewer rows than asked for where they would exceed 64 MB.
 
@@ -107,8 +107,23 @@ def random_pool(
         TrimfitError: the file is not ONNX or a dimension of an input is unknown.
     """
     graph = load_graph(model)
+    return {
+        pool_name(name, point, workload): values
+        for point, _ in workload.points()
+        for name, values in _random_rows(graph, point, dims or {}, seed, rows).items()
+    }
+
+
+def pool_name(name: str, point: Workload, workload: Workload) -> str:
+    """What an input is called in a pool: its name, after its length where the workload has several: "9/input_ids"."""
+    return name if workload.lengths is None else f"{point.seq_len}/{name}"
+
+
+def _random_rows(
+    graph: onnx.GraphProto, workload: Workload, dims: Mapping[str, int], seed: int, rows: int
+) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
-    shapes = {declared: concrete_shape(declared, workload, dims or {}) for declared in graph_inputs(graph)}
+    shapes = {declared: concrete_shape(declared, workload, dims) for declared in graph_inputs(graph)}
     row_bytes = sum(declared.dtype.itemsize * math.prod(shape) for declared, shape in shapes.items())
     rows = max(1, min(rows, int(POOL_BYTES / max(row_bytes, 1))))
     return {
@@ -143,7 +158,7 @@ def _vocabulary(graph: onnx.GraphProto, name: str) -> int:
 
 
 def check_pool(model: Path, pool: Path, workload: Workload) -> None:
-    """Check that an .npz holds [pool, batch, seq, ...] for every input of the model.
+    """Check that an .npz holds [pool, batch, seq, ...] for every input of the model, at every length of the workload.
 
     Raises:
         TrimfitError: an input is missing or has other sizes than the workload.
@@ -153,8 +168,10 @@ def check_pool(model: Path, pool: Path, workload: Workload) -> None:
             shapes = {name: arrays[name].shape for name in arrays.files}
     except (OSError, ValueError) as error:
         raise TrimfitError(f"got inputs {pool}, expected an .npz file: {error}") from error
-    for problem in _pool_problems(model_inputs(model), shapes, workload):
-        raise TrimfitError(f"got inputs {pool} {problem}")
+    for point, _ in workload.points():
+        inputs = (entry._replace(name=pool_name(entry.name, point, workload)) for entry in model_inputs(model))
+        for problem in _pool_problems(tuple(inputs), shapes, point):
+            raise TrimfitError(f"got inputs {pool} {problem}")
 
 
 def _pool_problems(

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from benchmarks import statistics
 from benchmarks.environment import Environment
 from benchmarks.errors import TrimfitError
+from benchmarks.samples import Samples
 from benchmarks.statistics import Interval
 from benchmarks.workload import Workload
 
 __all__ = ["LaunchFacts", "Measurement", "Provenance", "Samples", "Subject"]
 
-Kind = Literal["first", "warmup", "settle", "timed"]
 Provenance = Literal["measured_device", "measured_proxy", "emulated_functional", "modelled", "published"]
 
 INTERRUPTED_SHARE = 0.02  # of a call's time that went to other processes, from which the call counts as interrupted
@@ -45,34 +46,6 @@ class Subject(BaseModel):
     """Of the pool of inputs the calls drew from; None when they were made up at random."""
 
 
-class Samples(BaseModel):
-    """Every call that was made, in columns of equal length, in the order they were made."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    launch: tuple[int, ...] = ()
-    """Which start of the process, from 0."""
-    round: tuple[int, ...] = ()
-    """Which round of that launch, from 0; -1 for warm-up."""
-    kind: tuple[Kind, ...] = ()
-    """"first" after loading, "warmup", "settle" (first calls after another contestant ran), "timed"."""
-    seconds: tuple[float, ...] = ()
-    cpu_seconds: tuple[float, ...] = ()
-    """CPU time of the whole process during the call."""
-    preemptions: tuple[int, ...] = ()
-    """How often the system took a CPU away from the process during the call."""
-
-    @model_validator(mode="after")
-    def _columns_agree(self) -> Samples:
-        lengths = {name: len(getattr(self, name)) for name in type(self).model_fields}
-        if len(set(lengths.values())) > 1:
-            raise ValueError(f"got columns of different lengths {lengths}, expected one value per call in each")
-        return self
-
-    def __len__(self) -> int:
-        return len(self.seconds)
-
-
 class LaunchFacts(BaseModel):
     """One start of the process."""
 
@@ -92,6 +65,9 @@ class Measurement(BaseModel):
     them (`undisturbed`); interrupted calls are kept, labelled by `cpu_seconds` and `preemptions`, and
     reported by
     `benchmarks.instability`. Warm-ups are kept and never counted.
+
+    A workload of several lengths is timed at each of them in turns (`parts`). Its figures are sums over the lengths,
+    weighted by their shares: the median is the mean over the lengths of each one's median.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -106,6 +82,44 @@ class Measurement(BaseModel):
     """Names the run: contestants of one run took turns, so their rounds can be compared in pairs."""
     seed: int = Field(default=0, ge=0)
 
+    @property
+    def is_mix(self) -> bool:
+        """Whether calls of several lengths were timed."""
+        return self.subject.workload.lengths is not None
+
+    @property
+    def parts(self) -> tuple[tuple[Measurement, float], ...]:
+        """The measurement at each length of its workload, with the length's share; of a plain workload, itself alone.
+
+        A part holds the calls of its length and, of the launches, the CPUs: the rest belongs to the whole process.
+        """
+        return self._lengths if self.is_mix else ((self, 1.0),)
+
+    @cached_property
+    def _lengths(self) -> tuple[tuple[Measurement, float], ...]:
+        return tuple((self._at(point), share) for point, share in self.subject.workload.points())
+
+    def _at(self, point: Workload) -> Measurement:
+        return Measurement(
+            subject=self.subject.model_copy(update={"workload": point}),
+            samples=self.samples.at(point.seq_len),
+            launches=tuple(LaunchFacts(cpus=launch.cpus) for launch in self.launches),
+            environment=self.environment,
+            provenance=self.provenance,
+            run=self.run,
+            seed=self.seed,
+        )
+
+    def _of_parts(self, mask: Callable[[Measurement], NDArray[np.bool_]]) -> NDArray[np.bool_]:
+        """[samples] what `mask` says of each part's calls, in the order all were made."""
+        lengths, whole = np.array(self.samples.seq_len, int), np.zeros(len(self.samples), bool)
+        for part, _ in self.parts:
+            whole[lengths == part.subject.workload.seq_len] = mask(part)
+        return whole
+
+    def _weighted(self, figure: Callable[[Measurement], float]) -> float:
+        return sum(share * figure(part) for part, share in self.parts)
+
     @cached_property
     def timed(self) -> NDArray[np.bool_]:
         """[samples] which calls were meant to count."""
@@ -117,6 +131,8 @@ class Measurement(BaseModel):
 
         One thread that runs all the time has as much CPU time as wall time; several have as much as in the best calls.
         """
+        if self.is_mix:
+            return self._of_parts(lambda part: part.interrupted)
         seconds, cpu = (np.array(column, float) for column in (self.samples.seconds, self.samples.cpu_seconds))
         threads = self.subject.workload.threads
         share = INTERRUPTED_SHARE if threads == 1 else INTERRUPTED_SHARE_OF_THREADS
@@ -132,7 +148,9 @@ class Measurement(BaseModel):
 
     @cached_property
     def undisturbed(self) -> bool:
-        """Whether enough timed calls ran without interruption for the figures to be theirs."""
+        """Whether enough timed calls (of every length) ran without interruption for the figures to be theirs."""
+        if self.is_mix:
+            return all(part.undisturbed for part, _ in self.parts)
         peaceful = int(np.sum(self.timed & ~self.interrupted))
         return peaceful >= max(MIN_UNDISTURBED, MIN_UNDISTURBED_SHARE * np.sum(self.timed))
 
@@ -143,6 +161,8 @@ class Measurement(BaseModel):
 
     def counted(self, undisturbed: bool | None = None) -> NDArray[np.bool_]:
         """[samples] the calls the figures are of: the timed, without the interrupted if `undisturbed`."""
+        if self.is_mix:
+            return self._of_parts(lambda part: part.counted(undisturbed))
         wanted = self.undisturbed if undisturbed is None else undisturbed
         return self.timed & ~self.interrupted if wanted else self.timed
 
@@ -152,7 +172,11 @@ class Measurement(BaseModel):
         return np.array(self.samples.seconds, float)[self.counted()]
 
     def round_medians(self, undisturbed: bool | None = None) -> dict[tuple[int, int], float]:
-        """Median seconds of each (launch, round) that has a counted call."""
+        """Median seconds of each (launch, round) that has a counted call (of every length)."""
+        if self.is_mix:
+            parts = [(part.round_medians(undisturbed), share) for part, share in self.parts]
+            shared = set.intersection(*(set(medians) for medians, _ in parts))
+            return {key: sum(share * medians[key] for medians, share in parts) for key in sorted(shared)}
         counted = np.flatnonzero(self.counted(undisturbed))
         rounds: dict[tuple[int, int], list[float]] = {}
         for i in counted:
@@ -162,6 +186,8 @@ class Measurement(BaseModel):
     @property
     def median(self) -> float:
         """Median seconds of a call."""
+        if self.is_mix:
+            return self._weighted(lambda part: part.median)
         return float(np.median(self.seconds)) if self.seconds.size else math.nan
 
     @property
@@ -178,6 +204,8 @@ class Measurement(BaseModel):
     @property
     def iqr(self) -> float:
         """Interquartile range in seconds."""
+        if self.is_mix:
+            return self._weighted(lambda part: part.iqr)
         if not self.seconds.size:
             return math.nan
         first, third = np.percentile(self.seconds, (25, 75))
@@ -185,17 +213,24 @@ class Measurement(BaseModel):
 
     @property
     def outliers(self) -> int:
-        """Counted samples more than 1.5 interquartile ranges outside the quartiles."""
-        return statistics.outliers(self.seconds)
+        """Counted samples more than 1.5 interquartile ranges outside the quartiles (of their length)."""
+        return sum(statistics.outliers(part.seconds) for part, _ in self.parts)
 
     def percentile(self, percentile: float) -> float | None:
         """Seconds below which `percentile` % of calls stay with 99 % confidence; None of too few samples.
 
-        MLPerf's early-stopping estimate over *all* timed calls: interruptions belong to a tail.
+        MLPerf's early-stopping estimate over *all* timed calls: interruptions belong to a tail. Of a mix, over as many
+        calls of each length as its share allows.
         """
-        everything = np.sort(np.array(self.samples.seconds, float)[self.timed])
+        everything = np.sort(self._in_proportion())
         rank = statistics.early_stopping_rank(everything.size, percentile)
         return None if rank is None else float(everything[rank - 1])
+
+    def _in_proportion(self) -> NDArray[np.float64]:
+        """Seconds of timed calls, every length with its share of them."""
+        parts = [(np.array(part.samples.seconds, float)[part.timed], share) for part, share in self.parts]
+        most = min(len(seconds) / share for seconds, share in parts)
+        return np.concatenate([_evenly(seconds, int(most * share + 1e-9)) for seconds, share in parts])
 
     @property
     def p90_ms(self) -> float | None:
@@ -272,3 +307,8 @@ class Measurement(BaseModel):
 def _median(values: list[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return float(np.median(known)) if known else None
+
+
+def _evenly(values: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """`count` of the values [n], evenly spread over them; all where they are as many."""
+    return values[np.arange(count) * len(values) // max(count, 1)]

@@ -42,8 +42,8 @@ def measure(
     """Time the contestants side by side and return a measurement of each, in the order given.
 
     Every launch starts a fresh process per contestant, all pinned to the same CPUs, and lets them take turns
-    in rounds of random order, so that whatever the machine does meanwhile happens to all of them. Launches
-    are added until there
+    in rounds of random order, so that whatever the machine does meanwhile happens to all of them. Calls of several
+    lengths have a turn each in every round, in one process, as in a deployed model. Launches are added until there
     are enough samples and the interval of every contestant's ratio to the first (of a lone one: of its
     median) is as narrow as the budget wants, or its time is over.
 
@@ -86,9 +86,18 @@ class _Entry:
     columns: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in Samples.model_fields})
     launches: list[LaunchFacts] = field(default_factory=list)
 
-    def add(self, launch: int, number: int, kinds: Sequence[str], calls: Mapping[str, list[Any]]) -> None:
-        """Store the calls of one turn (or of a warm-up: round -1)."""
+    @property
+    def lengths(self) -> tuple[int | None, ...]:
+        """The lengths of its calls, which have turns of their own; None for its only one."""
+        workload = self.contestant.workload
+        return tuple(point.seq_len for point, _ in workload.points()) if workload.lengths else (None,)
+
+    def add(
+        self, launch: int, number: int, kinds: Sequence[str], calls: Mapping[str, list[Any]], at: int | None
+    ) -> None:
+        """Store the calls of one turn (or of a warm-up: round -1), `at` the length they had if there are several."""
         count = len(calls["seconds"])
+        self.columns["seq_len"] += [] if at is None else [at] * count
         self.columns["launch"] += [launch] * count
         self.columns["round"] += [number] * count
         self.columns["kind"] += kinds
@@ -115,7 +124,8 @@ class _Race:
     def __init__(self, entries: Sequence[_Entry], budget: Budget, seed: int) -> None:
         self.entries, self.budget, self.seed = entries, budget, seed
         self.rng = np.random.default_rng(seed)
-        self.limit = budget.seconds_for(len(entries))
+        self.turns = [(i, at) for i, entry in enumerate(entries) for at in entry.lengths]  # of a round
+        self.limit = budget.seconds_for(len(self.turns))
         self.start = time.perf_counter()
         self.done = 0
         self.subjects = [entry.contestant.subject for entry in entries]
@@ -140,7 +150,7 @@ class _Race:
         return enough and self._half_width() <= self.budget.precision
 
     def _samples(self) -> int:
-        return min(entry.columns["kind"].count("timed") for entry in self.entries)
+        return min(entry.columns["kind"].count("timed") // len(entry.lengths) for entry in self.entries)
 
     def _half_width(self) -> float:
         """The widest relative half interval among what will be reported."""
@@ -160,10 +170,11 @@ class _Race:
             processes = [stack.enter_context(self._process(entry)) for entry in self.entries]
             for process in processes:
                 process.ready()
-            turns: list[Turn] = [Turn(0, 1)] * len(processes)
+            turns: dict[tuple[int, int | None], Turn] = {}
             facts: list[dict[str, Any]] = [{}] * len(processes)
             for i in self.rng.permutation(len(processes)):
-                facts[i], turns[i] = self._load(self.entries[i], processes[i], cpus)
+                facts[i], planned = self._load(self.entries[i], processes[i], cpus)
+                turns |= {(int(i), at): turn for at, turn in planned.items()}
             self._rounds(processes, turns, time.perf_counter() - begin)
             for entry, process, fact in zip(self.entries, processes, facts, strict=True):
                 entry.launches.append(LaunchFacts(cpus=cpus, **fact, **process.ask("end")))
@@ -172,21 +183,28 @@ class _Race:
     def _process(self, entry: _Entry) -> Launch:
         return Launch(entry.contestant, entry.inputs, self.seed + self.done, entry.names)
 
-    def _load(self, entry: _Entry, process: Launch, cpus: tuple[int, ...]) -> tuple[dict[str, Any], Turn]:
+    def _load(
+        self, entry: _Entry, process: Launch, cpus: tuple[int, ...]
+    ) -> tuple[dict[str, Any], dict[int | None, Turn]]:
         answer = dict(process.ask("load", cpus=cpus))
-        entry.add(self.done, -1, ["first"], answer.pop("first"))
-        warm = process.ask("warm", calls=WARMUP_CALLS, seconds=WARMUP_SECONDS)
-        entry.add(self.done, -1, ["warmup"] * len(warm["seconds"]), warm)
-        return answer, plan_turn(float(np.median(warm["seconds"][-WARMUP_CALLS:])))
+        entry.add(self.done, -1, ["first"], answer.pop("first"), entry.lengths[0])
+        turns = {}
+        for at in entry.lengths:
+            warm = process.ask("warm", calls=WARMUP_CALLS, seconds=WARMUP_SECONDS, **_where(at))
+            entry.add(self.done, -1, ["warmup"] * len(warm["seconds"]), warm, at)
+            turns[at] = plan_turn(float(np.median(warm["seconds"][-WARMUP_CALLS:])))
+        return answer, turns
 
-    def _rounds(self, processes: Sequence[Launch], turns: Sequence[Turn], setup: float) -> None:
+    def _rounds(self, processes: Sequence[Launch], turns: Mapping[tuple[int, int | None], Turn], setup: float) -> None:
         """The rounds of one launch: as many as the budget says, fewer when the calls are slow."""
-        rounds = self.budget.rounds_for(self.limit, setup, sum(turn.seconds for turn in turns))
+        rounds = self.budget.rounds_for(self.limit, setup, sum(turn.seconds for turn in turns.values()))
         for number in range(rounds):
-            for i in self.rng.permutation(len(processes)):
-                turn = turns[i]
-                calls = processes[i].ask("turn", settle=turn.settle, timed=turn.timed)
-                self.entries[i].add(self.done, number, ["settle"] * turn.settle + ["timed"] * turn.timed, calls)
+            for place in self.rng.permutation(len(self.turns)):
+                i, at = self.turns[place]
+                turn = turns[i, at]
+                calls = processes[i].ask("turn", settle=turn.settle, timed=turn.timed, **_where(at))
+                kinds = ["settle"] * turn.settle + ["timed"] * turn.timed
+                self.entries[i].add(self.done, number, kinds, calls, at)
 
     def measurements(self) -> tuple[Measurement, ...]:
         """What was sampled so far."""
@@ -202,3 +220,8 @@ class _Race:
             )
             for subject, entry in zip(self.subjects, self.entries, strict=True)
         )
+
+
+def _where(at: int | None) -> dict[str, int]:
+    """The worker's argument for the length of calls; none where there is only one."""
+    return {} if at is None else {"at": at}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +42,8 @@ class LatencyModel:
     A model of more weights than the caches hold reads them from memory in every call: its blocks cost more
     than in a small one (`CacheModel`). `unit_ms` is what they cost in a large one, so that it can be added
     up; `budget_ms` knows what such a sum means in a model of that size, and `predict` knows the model.
+
+    Of a workload of several lengths everything in milliseconds is the sum over the lengths of share x what it is there.
     """
 
     def __init__(self) -> None:
@@ -72,9 +74,18 @@ class LatencyModel:
     ) -> Prediction:
         """Milliseconds of a whole model; a width of 0 is a removed block.
 
-        Raises TrimfitError, naming what was measured, for anything outside the profile.
+        Of several lengths the interval's ends are summed too, as if all predictions erred alike: that is the widest it
+        can be. Raises TrimfitError, naming what was measured, for anything outside the profile.
         """
-        table = self._table(workload, precision, shape.hidden_size, shape.head_size)
+        tables = self._tables_at(workload, precision, shape.hidden_size, shape.head_size)
+        parts = [(self._prediction(table, shape, pattern, sparsity), share) for table, share in tables]
+        return Prediction(
+            ms=sum(share * part.ms for part, share in parts),
+            low_ms=sum(share * part.low_ms for part, share in parts),
+            high_ms=sum(share * part.high_ms for part, share in parts),
+        )
+
+    def _prediction(self, table: LatencyTable, shape: HasShape, pattern: Pattern, sparsity: float) -> Prediction:
         total = table.total(shape, pattern, sparsity)
         e, deviation = self._corrections[table.case].relative(total, zeros=sparsity > 0)
         low, high = (max(0.0, 1 + e + z * deviation) for z in (-_NORMAL_95, _NORMAL_95))
@@ -90,34 +101,50 @@ class LatencyModel:
         hidden_size: int | None = None,
     ) -> float:
         """Milliseconds of one block of a large model, before the correction learned from whole models."""
-        return 1e3 * self._table(workload, precision, hidden_size).streamed(kind, width)
+        tables = self._tables_at(workload, precision, hidden_size)
+        return 1e3 * sum(share * table.streamed(kind, width) for table, share in tables)
 
     def overhead_ms(self, workload: Workload, precision: str = "fp32", *, hidden_size: int | None = None) -> float:
         """Milliseconds of the glue: embeddings, mask, pooler, classifier and the call."""
-        return 1e3 * self._table(workload, precision, hidden_size).glue
+        return 1e3 * sum(share * table.glue for table, share in self._tables_at(workload, precision, hidden_size))
 
     def budget_ms(
         self, target_ms: float, workload: Workload, precision: str = "fp32", *, hidden_size: int | None = None
     ) -> float:
         """The largest `overhead_ms` + sum of `unit_ms` of a model that is predicted to take `target_ms`.
 
-        For a model with an average share of attention; `predict` tells how far off an uneven one is.
+        For a model with an average share of attention; `predict` tells how far off an uneven one is. Of several lengths
+        each has the part of the sum that it has in a whole model.
         """
-        table = self._table(workload, precision, hidden_size)
-        correction = self._corrections[table.case]
+        tables = self._tables_at(workload, precision, hidden_size)
+        glue = sum(share * table.glue for table, share in tables)
+        layers = [sum(table.streamed(*block) for block in _widest(tables)) for table, _ in tables]
+        layer = sum(share * seconds for (_, share), seconds in zip(tables, layers, strict=True))
         low, high = 0.0, _MOST_OVER * 1e-3 * target_ms
         for _ in range(_BISECTIONS):
             middle = (low + high) / 2
-            seconds = table.typical(middle)
-            fits = seconds * (1 + correction.relative(seconds)[0]) <= 1e-3 * target_ms
-            low, high = (middle, high) if fits else (low, middle)
+            total = sum(
+                share * self._typical(table, table.glue + (middle - glue) * seconds / layer)
+                for (table, share), seconds in zip(tables, layers, strict=True)
+            )
+            low, high = (middle, high) if total <= 1e-3 * target_ms else (low, middle)
         return 1e3 * low
+
+    def _typical(self, table: LatencyTable, streamed: float) -> float:
+        """Predicted seconds of a model whose glue and streamed blocks add up to this."""
+        seconds = table.typical(streamed)
+        return seconds * (1 + self._corrections[table.case].relative(seconds)[0])
 
     def widths(
         self, kind: Kind, workload: Workload, precision: str = "fp32", *, hidden_size: int | None = None
     ) -> tuple[int, ...]:
-        """Measured widths in increasing order, 0 among them if it was measured."""
-        return tuple(int(width) for width in self._table(workload, precision, hidden_size).curves[kind][0])
+        """Measured widths in increasing order, 0 among them if it was measured.
+
+        Of several lengths: those measured at any of them that have a price at all.
+        """
+        tables = self._tables_at(workload, precision, hidden_size)
+        most = dict(_widest(tables))[kind]
+        return tuple(sorted({int(width) for table, _ in tables for width in table.curves[kind][0] if width <= most}))
 
     def zeros_speedup(
         self,
@@ -129,25 +156,25 @@ class LatencyModel:
         hidden_size: int | None = None,
     ) -> float:
         """Dense time over time with zeros, attention and FFN together, as measured."""
-        table = self._table(workload, precision, hidden_size)
-        dense = {kind: table.cached(kind, int(widths[-1])) for kind, (widths, _) in table.curves.items()}
-        sparse = sum(seconds * table.zeros_ratio(kind, pattern, sparsity) for kind, seconds in dense.items())
-        return sum(dense.values()) / sparse
+        tables = self._tables_at(workload, precision, hidden_size)
+        dense = sparse = 0.0
+        for table, share in tables:
+            for kind, width in _widest(tables):
+                seconds = share * table.cached(kind, width)
+                dense += seconds
+                sparse += seconds * table.zeros_ratio(kind, pattern, sparsity)
+        return dense / sparse
 
     def sparsity_range(
         self, workload: Workload, precision: str, pattern: Pattern, *, hidden_size: int | None = None
     ) -> tuple[float, float]:
         """(fewest, most) zeros with which times are known: from where layers break even, or else the least measured.
 
-        Raises TrimfitError when none were measured.
+        Of several lengths: known, and paying, at all of them. Raises TrimfitError when none were measured.
         """
-        table = self._table(workload, precision, hidden_size)
-        curves = [curve for (_, word), curve in table.zeros.items() if word == pattern and curve.points]
-        if not curves:
-            raise TrimfitError(f"got {pattern} zeros, expected some that were measured for {table.case}: profile them")
-        fewest = max(curve.pays_from or curve.points[0][0] for curve in curves)
-        most = min(curve.most for curve in curves)
-        return min(fewest, most), most
+        ranges = [_sparsity_range(table, pattern) for table, _ in self._tables_at(workload, precision, hidden_size)]
+        most = min(most for _, most in ranges)
+        return min(max(fewest for fewest, _ in ranges), most), most
 
     def cache_facts(
         self, workload: Workload, precision: str = "fp32", *, hidden_size: int | None = None
@@ -155,6 +182,12 @@ class LatencyModel:
         """(MB of weights of which half no longer stay in cache, ms that reading one MB from memory costs)."""
         cache = self._table(workload, precision, hidden_size).cache
         return cache.capacity / 1e6, cache.seconds_per_byte * 1e9
+
+    def _tables_at(
+        self, workload: Workload, precision: str, hidden_size: int | None = None, head_size: int | None = None
+    ) -> list[tuple[LatencyTable, float]]:
+        """The table of each length of the workload, with its share."""
+        return [(self._table(point, precision, hidden_size, head_size), share) for point, share in workload.points()]
 
     def _table(
         self, workload: Workload, precision: str, hidden_size: int | None = None, head_size: int | None = None
@@ -174,6 +207,21 @@ class LatencyModel:
         asked = ", ".join([f"hidden size {hidden_size or 'unnamed'}", str(workload), precision])
         measured = "; ".join(str(key) for key in self._tables)
         raise TrimfitError(f"got {asked}, expected one of the measured: {measured}; run `trimfit profile` for it")
+
+
+def _widest(tables: Sequence[tuple[LatencyTable, float]]) -> list[tuple[Kind, int]]:
+    """The widest block of each kind that all the tables know."""
+    kinds = tables[0][0].curves
+    return [(kind, min(int(table.curves[kind][0][-1]) for table, _ in tables)) for kind in kinds]
+
+
+def _sparsity_range(table: LatencyTable, pattern: Pattern) -> tuple[float, float]:
+    curves = [curve for (_, word), curve in table.zeros.items() if word == pattern and curve.points]
+    if not curves:
+        raise TrimfitError(f"got {pattern} zeros, expected some that were measured for {table.case}: profile them")
+    fewest = max(curve.pays_from or curve.points[0][0] for curve in curves)
+    most = min(curve.most for curve in curves)
+    return min(fewest, most), most
 
 
 def _observations(table: LatencyTable, anchors: Iterable[Anchor], clock: Clock) -> Observations:

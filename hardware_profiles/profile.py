@@ -169,14 +169,19 @@ class LatencyProfile(_Record):
         return runtimes.get(self.runtime_record.name).with_options(self.runtime_record.options)
 
     def runtime_at(self, workload: Workload) -> Runtime:
-        """The runtime that makes a layer sparse only where that was measured to pay at this workload."""
+        """The runtime that makes a layer sparse only where that was measured to pay at this workload.
+
+        Of a workload of several lengths: at every one of them, so that no call is slower for it.
+        """
         return runtimes.get(self.runtime_record.name).with_options(self._options_at(workload))
 
     def _options_at(self, workload: Workload) -> dict[str, Any]:
         known: dict[str, dict[str, float]] = {}
+        points = [point for point, _ in workload.points()]
         for item in self.break_even:
-            if item.workload == workload:
-                known.setdefault(item.precision, {})[f"{item.out_features}x{item.in_features}"] = item.sparsity
+            if item.workload in points:
+                sizes, layer = known.setdefault(item.precision, {}), f"{item.out_features}x{item.in_features}"
+                sizes[layer] = max(item.sparsity, sizes.get(layer, 0.0))
         return {**self.runtime_record.options, **({"break_even": known} if known else {})}
 
     def find(self, unit: Unit, workload: Workload, precision: str) -> UnitTiming | None:
@@ -188,14 +193,15 @@ class LatencyProfile(_Record):
 
     def only(self, hidden_size: int, head_size: int, workload: Workload, activation: str) -> LatencyProfile:
         """The part about models of these sizes at this workload; a profile grows with every model it is asked about."""
+        points = [point for point, _ in workload.points()]
 
         def is_asked(unit: Unit, at: Workload) -> bool:
             sizes = (unit.hidden_size, unit.head_size, unit.activation)
-            return sizes == (hidden_size, head_size, activation) and at == workload
+            return sizes == (hidden_size, head_size, activation) and at in points
 
         def is_near(anchor: Anchor) -> bool:
             sizes = (anchor.shape.hidden_size, anchor.shape.head_size, anchor.activation)
-            return sizes == (hidden_size, head_size, activation) and anchor.workload == workload
+            return sizes == (hidden_size, head_size, activation) and anchor.workload in points
 
         return self.model_copy(
             update={
@@ -203,7 +209,7 @@ class LatencyProfile(_Record):
                 "entries": tuple(e for e in self.entries if is_asked(e.unit, e.workload)),
                 "ladder": tuple(e for e in self.ladder if is_asked(e.unit, e.workload)),
                 "anchors": tuple(a for a in self.anchors if is_near(a)),
-                "break_even": tuple(item for item in self.break_even if item.workload == workload),
+                "break_even": tuple(item for item in self.break_even if item.workload in points),
             }
         )
 

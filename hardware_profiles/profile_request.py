@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from benchmarks.workload import Workload
 from hardware_profiles.shape import EncoderShape
 from hardware_profiles.unit import Kind, Pattern, Unit, weight_bytes, zeros_in_words
-from hardware_profiles.widths import anchor_shapes, ffn_widths, head_widths, ladder
+from hardware_profiles.widths import anchor_shapes, ffn_widths, head_widths, ladder, spread
 
 __all__ = ["SKIPPED", "SPARSITIES", "Effort", "ProfileRequest", "Whole"]
 
@@ -18,6 +18,8 @@ SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95)
 SKIPPED: dict[str, Pattern] = {"fp32": "unstructured", "int8": "block"}
 """The zeros that sparse operators skip at a precision."""
 _WHOLE_SPARSITIES = ((1.0, 0.8), (1.0, 0.95), (0.5, 0.9))  # (share of the depth, share of zeros)
+_WIDTHS_OF_PART, _SPARSITIES_OF_PART, _RUNGS_OF_PART = 5, 2, 5  # of the lesser lengths of a mix
+_WHOLES_OF_PART = ("full", "half the depth, a quarter of the width", "one narrow layer")
 _RUNG_BYTES = 0.6e6  # of the unit that chains of a ladder repeat
 _REFERENCE_BYTES = 1e6  # of weights in each of the reference's two blocks
 
@@ -37,6 +39,7 @@ class ProfileRequest:
 
     `sparse` asks a runtime that skips zeros only what the stock runtime's profile cannot tell: blocks and models
     with the zeros it skips, the dense block they are compared with, and the sparsity at which layers break even.
+    `thin` asks for fewer widths, sparsities and whole models: of a workload of several lengths, one is known in full.
     """
 
     hidden_size: int
@@ -50,6 +53,14 @@ class ProfileRequest:
     activation: str = "gelu"
     budget: Effort = "default"
     sparse: bool = False
+    thin: bool = False
+
+    def parts(self) -> tuple[ProfileRequest, ...]:
+        """A request for each length of the workload: the one with most tokens in full, first, the others thin."""
+        points = self.workload.points()
+        most = max(points, key=lambda entry: entry[0].seq_len * entry[1])
+        others = (replace(self, workload=point, thin=True) for point, share in points if (point, share) != most)
+        return (replace(self, workload=most[0]), *others)
 
     def pattern(self, precision: str) -> Pattern:
         """Which zeros are measured at a precision."""
@@ -70,9 +81,13 @@ class ProfileRequest:
     def units(self, kind: Kind, precision: str = "fp32") -> tuple[Unit, ...]:
         """Units to be timed in turns: every width, and the widest with zeros."""
         widths = head_widths(self.max_heads) if kind == "attention" else ffn_widths(self.max_ffn)
+        sparsities = self.sparsities
+        if self.thin:
+            widths = (0, *spread(widths[1:], _WIDTHS_OF_PART))
+            sparsities = spread(sparsities, _SPARSITIES_OF_PART)
         dense = (self.unit(kind, width) for width in (widths[-1:] if self.sparse else widths))
         pattern = self.pattern(precision)
-        return (*dense, *(self.unit(kind, widths[-1], sparsity, pattern) for sparsity in self.sparsities))
+        return (*dense, *(self.unit(kind, widths[-1], sparsity, pattern) for sparsity in sparsities))
 
     def anchors(self, precision: str = "fp32") -> dict[str, Whole]:
         """Whole models to be timed, by name."""
@@ -80,7 +95,7 @@ class ProfileRequest:
             return self._with_zeros(self.pattern(precision))
         heads, ffn = head_widths(self.max_heads), ffn_widths(self.max_ffn)
         shapes = anchor_shapes(self.hidden_size, self.head_size, heads, ffn, self.depth)
-        return {name: Whole(shape) for name, shape in shapes.items()}
+        return {name: Whole(shape) for name, shape in shapes.items() if not self.thin or name in _WHOLES_OF_PART}
 
     def linears(self) -> tuple[tuple[int, int], ...]:
         """(out_features, in_features) of the linear layers of a full block, each once."""
@@ -90,7 +105,7 @@ class ProfileRequest:
 
     def _with_zeros(self, pattern: Pattern) -> dict[str, Whole]:
         found = {}
-        for share, sparsity in _WHOLE_SPARSITIES:
+        for share, sparsity in spread(_WHOLE_SPARSITIES, 2) if self.thin else _WHOLE_SPARSITIES:
             if sparsity <= max(self.sparsities, default=0.0):
                 depth = max(1, round(share * self.depth))
                 shape = EncoderShape.uniform(self.hidden_size, self.head_size, depth, self.max_heads, self.max_ffn)
@@ -108,7 +123,10 @@ class ProfileRequest:
         width = min(ffn_widths(self.max_ffn)[1:], key=lambda width: abs(bytes_of(width) - _RUNG_BYTES))
         layer = self.unit("attention", self.max_heads).weights + self.unit("ffn", self.max_ffn).weights
         model_bytes = weight_bytes(self.depth * layer, precision)
-        return tuple((self.unit("ffn", width), copies) for copies in ladder(bytes_of(width), model_bytes))
+        rungs = ladder(bytes_of(width), model_bytes)
+        return tuple(
+            (self.unit("ffn", width), copies) for copies in (spread(rungs, _RUNGS_OF_PART) if self.thin else rungs)
+        )
 
     @property
     def reference(self) -> EncoderShape:

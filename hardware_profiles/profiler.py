@@ -40,7 +40,8 @@ def run_profile(
 
     A stock `runtime` gets the options that are fastest on the device (`profile.runtime`); one with options of
     its own keeps them. A runtime that skips zeros (`request.sparse`) is first asked from which sparsity on each
-    layer gains by it (`profile.break_even`). `cache` is a folder (None: `cache_folder()`); the profile is saved
+    layer gains by it (`profile.break_even`). Of a workload of several lengths each is measured, as
+    `ProfileRequest.parts` asks. `cache` is a folder (None: `cache_folder()`); the profile is saved
     there after every precision, so that an interrupted run goes on. `progress` is called with a label and the
     share done.
     `fresh` measures again what is known.
@@ -53,14 +54,21 @@ def run_profile(
         )
     path = profile_path(cache or cache_folder(), device, runtime)
     profile = empty_profile(device, runtime) if fresh else cached_profile(path, device, runtime)
-    for grown in _stages(profile, runtime, request, progress or _silent, seed):
-        profile = grown if grown == profile else grown.with_conditions(Conditions.now())
-        profile.save(path)
+    parts = request.parts()
+    for number, part in enumerate(parts):
+        for grown in _stages(profile, runtime, part, _part_of(progress or _silent, number, len(parts)), seed):
+            profile = grown if grown == profile else grown.with_conditions(Conditions.now())
+            profile.save(path)
     return profile
 
 
 def _silent(label: str, share: float) -> None:
     """Report to nobody."""
+
+
+def _part_of(progress: Progress, number: int, count: int) -> Progress:
+    """The same report for one of `count` parts."""
+    return lambda label, share: progress(label, (number + share) / count)
 
 
 def _stages(

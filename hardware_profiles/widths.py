@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from hardware_profiles.shape import EncoderShape, LayerWidths
 
-__all__ = ["anchor_shapes", "ffn_widths", "head_widths", "ladder"]
+__all__ = ["anchor_shapes", "ffn_widths", "head_widths", "ladder", "spread"]
+
+T = TypeVar("T")
 
 # kernels work on 16 floats or 64 bytes at a time: the staircase has its steps at such multiples
 _FFN_SHARES = [n / 48 for n in (1, 2, 3, 4, 6, 8, 12, 16, 20, 24, 32, 40)]  # denser where blocks are small
@@ -79,3 +82,10 @@ def _at(widths: Sequence[int], share: float) -> int:
 def _uneven(heads: Sequence[int], ffn: Sequence[int], depth: int, seed: int) -> tuple[LayerWidths, ...]:
     random = np.random.default_rng(seed)
     return tuple(LayerWidths(heads=int(random.choice(heads)), ffn=int(random.choice(ffn))) for _ in range(depth))
+
+
+def spread(items: Sequence[T], most: int) -> tuple[T, ...]:
+    """At most `most` (2 or more) of the items in their order, evenly spread, the first and the last among them."""
+    if len(items) <= most:
+        return tuple(items)
+    return tuple(items[round(place)] for place in np.linspace(0, len(items) - 1, most))

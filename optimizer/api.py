@@ -7,7 +7,7 @@ from pathlib import Path
 from hardware_profiles.device import resolve
 from optimizer.deployment import Deployment
 from optimizer.effort import DEFAULT, Effort
-from optimizer.job import Job
+from optimizer.job import Job, SeqLen
 from optimizer.progress import ConsoleProgress, Progress
 from optimizer.target import DEFAULT_TARGET, Target
 from optimizer.tasks import Columns
@@ -27,7 +27,7 @@ def optimize(
     label: str = "label",
     group: str | None = None,
     batch: int = 1,
-    seq_len: int | None = None,
+    seq_len: SeqLen = None,
     threads: int | None = None,
     metric: str = "accuracy",
     precision: str | None = None,
@@ -47,7 +47,8 @@ def optimize(
         label: column with the classes.
         group: column whose values are scored one by one (language, domain).
         batch: rows an inference.
-        seq_len: tokens a row; None measures at the data's median and cuts only very long texts.
+        seq_len: tokens a row; None measures at the data's median and cuts only very long texts, "data" does so at the
+            data's own lengths: every latency is then the mean over them.
         threads: None takes all cores of the device.
         metric: "accuracy", "macro_f1" or "weighted_f1".
         precision: "fp32" or "int8": the only one the student may have; None leaves it to the decision.

@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -38,7 +38,12 @@ DeviceOption = Annotated[
 ]
 BatchOption = Annotated[int, typer.Option(min=1, help="Rows an inference.")]
 SeqLenOption = Annotated[
-    int | None, typer.Option("--seq-len", min=1, help="Tokens a row. [default: the data's median]")
+    str | None,
+    typer.Option(
+        "--seq-len",
+        metavar="N|data",
+        help="Tokens a row; data: as many as the data's rows have, each as often. [default: the data's median]",
+    ),
 ]
 ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads of an inference. [default: all cores]")]
 FastOption = Annotated[bool, typer.Option("--fast", help="Bound all training to about a quarter of an hour.")]
@@ -97,7 +102,7 @@ def optimize(
         label=label,
         group=group,
         batch=batch,
-        seq_len=seq_len,
+        seq_len=_seq_len(seq_len),
         threads=threads,
         metric=metric,
         precision=precision,
@@ -105,6 +110,15 @@ def optimize(
         seed=seed,
     )
     _finish(deployment.folder, as_json=json)
+
+
+def _seq_len(text: str | None) -> int | Literal["data"] | None:
+    """Tokens a row, or "data"."""
+    if text is None or text == "data":
+        return text  # type: ignore[return-value]
+    if not text.isdigit() or int(text) < 1:
+        raise TrimfitError(f"got --seq-len {text}, expected a whole number of tokens above 0, or data")
+    return int(text)
 
 
 @app.command()

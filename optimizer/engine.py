@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from benchmarks.workload import Workload
 from hardware_profiles.latency_model import LatencyModel
 from hardware_profiles.profile import Anchor, LatencyProfile
 from hardware_profiles.profile_request import SKIPPED
 from hardware_profiles.runtimes import Runtime
+from hardware_profiles.shape import HasShape
 from hardware_profiles.unit import Pattern
 
-__all__ = ["Engine"]
+__all__ = ["Engine", "anchors_of"]
 
 
 @dataclass(frozen=True)
@@ -39,3 +42,20 @@ class Engine:
     def with_anchor(self, *anchors: Anchor) -> Engine:
         """The same engine with a latency model that has learned what real models took."""
         return Engine.of(self.profile.with_anchor(*anchors), skips_zeros=self.skips_zeros)
+
+
+def anchors_of(
+    name: str,
+    shape: HasShape,
+    workload: Workload,
+    precision: str,
+    ms: Iterable[float],
+    *,
+    pattern: Pattern = "dense",
+    sparsity: float = 0.0,
+) -> tuple[Anchor, ...]:
+    """A real model that took `ms` milliseconds at each length of the workload, in their order: an anchor at each."""
+    return tuple(
+        Anchor.of(name, shape, point, precision, each / 1e3, pattern=pattern, sparsity=sparsity)
+        for (point, _), each in zip(workload.points(), ms, strict=True)
+    )

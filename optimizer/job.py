@@ -7,6 +7,7 @@ import json
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from benchmarks.errors import TrimfitError
 from hardware_profiles.device import resolve
@@ -17,7 +18,11 @@ from optimizer.table_files import data_files
 from optimizer.target import DEFAULT_TARGET, Target
 from optimizer.tasks import Columns
 
-__all__ = ["Job"]
+__all__ = ["DATA", "Job", "SeqLen"]
+
+SeqLen = int | Literal["data"] | None
+"""Tokens a row; "data": as many as the data's rows have; None: the data's median."""
+DATA: Literal["data"] = "data"
 
 WORK = ".trimfit"
 COPIES = 14  # of the teacher's weights that a job has on disk at its largest: checkpoints, exports, students
@@ -34,13 +39,20 @@ class Job:
     device: str = "local"
     target: Target = DEFAULT_TARGET
     batch: int = 1
-    seq_len: int | None = None
+    seq_len: SeqLen = None
     threads: int | None = None
     metric: str = "accuracy"
     precision: str | None = None  # the only one the student may have
     effort: Effort = DEFAULT
     seed: int = 0
     _last: list[float] = field(default_factory=lambda: [time.monotonic()], compare=False, repr=False)
+
+    @property
+    def tokens(self) -> int | None:
+        """Tokens a row as asked; None where the data says. Raises TrimfitError for a word other than "data"."""
+        if isinstance(self.seq_len, str) and self.seq_len != DATA:
+            raise TrimfitError(f'got seq_len {self.seq_len!r}, expected a number of tokens or "{DATA}"')
+        return None if self.seq_len == DATA else self.seq_len
 
     @property
     def work(self) -> Path:

@@ -39,7 +39,10 @@ class DeviceFacts(_Record):
 
 
 class Latency(_Record):
-    """Milliseconds. `predicted` is the latency model's word before the measurement; `p90` needs 64 samples."""
+    """Milliseconds. `predicted` is the latency model's word before the measurement; `p90` needs 64 samples.
+
+    Of a workload of several lengths `median` and `predicted` are means over them, weighted by their shares.
+    """
 
     median: float
     p90: float | None = None

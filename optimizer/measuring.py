@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import Budget, Contestant, Measurement, measure
+from benchmarks.inputs import pool_name
 from benchmarks.workload import Workload
 from hardware_profiles.runtimes import Runtime
 from hardware_profiles.runtimes.sparse.dispatcher import environment
@@ -18,24 +19,45 @@ from optimizer.progress import Advance
 __all__ = ["measure_models", "write_input_pool"]
 
 POOL = 64  # different batches that calls draw from
+DRAWN = 16  # times as many are drawn to find those of one length
 
 
 def write_input_pool(path: Path, rows: Encoded, workload: Workload, seed: int) -> Path:
-    """An .npz of real token sequences cut or padded to the workload: arrays [pool, batch, seq_len] by input name."""
+    """An .npz of real token sequences cut or padded to the workload: arrays [pool, batch, seq_len] by input name.
+
+    Of a workload of several lengths each gets batches whose longest row is nearly that long, as `pool_name` names them.
+    """
     rng = np.random.default_rng(seed)
-    shape = (POOL, workload.batch, workload.seq_len)
-    ids = np.full(shape, rows.pad_token_id, dtype=np.int64)
-    mask = np.zeros(shape, dtype=np.int64)
-    for place in np.ndindex(*shape[:2]):
-        row = rows.input_ids[int(rng.integers(len(rows)))][: workload.seq_len]
-        ids[place][: len(row)] = row
-        mask[place][: len(row)] = 1
+    arrays: dict[str, np.ndarray] = {}
+    for point, _ in workload.points():
+        batches = rng.integers(len(rows), size=(DRAWN * POOL if workload.lengths else POOL, point.batch))
+        if workload.lengths:
+            batches = _nearest(batches, rows.lengths, point.seq_len)
+        for name, values in _padded(batches, rows, point.seq_len).items():
+            arrays[pool_name(name, point, workload)] = values
 
     def write(part: Path) -> None:
         with part.open("wb") as file:
-            np.savez(file, input_ids=ids, attention_mask=mask, token_type_ids=np.zeros_like(ids))
+            np.savez(file, **arrays)  # type: ignore[arg-type]  # the stub takes all keywords for its own
 
     return files.write_atomically(path, write)
+
+
+def _nearest(batches: np.ndarray, lengths: np.ndarray, seq_len: int) -> np.ndarray:
+    """The POOL of the batches [n, batch] of row indices whose longest rows are nearest to `seq_len`."""
+    distance = np.abs(lengths[batches].max(axis=1) - seq_len)
+    return batches[np.argsort(distance, kind="stable")[:POOL]]
+
+
+def _padded(batches: np.ndarray, rows: Encoded, seq_len: int) -> dict[str, np.ndarray]:
+    """Inputs [pool, batch, seq_len] of the rows at these indices [pool, batch]."""
+    ids = np.full((*batches.shape, seq_len), rows.pad_token_id, dtype=np.int64)
+    mask = np.zeros_like(ids)
+    for place in np.ndindex(*batches.shape):
+        row = rows.input_ids[int(batches[place])][:seq_len]
+        ids[place][: len(row)] = row
+        mask[place][: len(row)] = 1
+    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
 
 
 def measure_models(

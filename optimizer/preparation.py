@@ -13,10 +13,11 @@ import torch.nn.functional as F
 from transformers import PreTrainedModel
 
 from benchmarks.errors import TrimfitError
+from benchmarks.lengths import Lengths
 from benchmarks.workload import Workload
 from hardware_profiles.device import Device, resolve
 from hardware_profiles.latency_model import LatencyModel
-from hardware_profiles.profile import Anchor, LatencyProfile
+from hardware_profiles.profile import LatencyProfile
 from hardware_profiles.profiler import ProfileRequest, run_profile
 from hardware_profiles.runtimes import Runtime, get
 from optimizer import files
@@ -26,8 +27,8 @@ from optimizer.candidates import PricesAt
 from optimizer.distillation.objectives import SoftTargets
 from optimizer.effort import Effort
 from optimizer.encoding import Encoded, typical_length
-from optimizer.engine import Engine
-from optimizer.job import Job
+from optimizer.engine import Engine, anchors_of
+from optimizer.job import DATA, Job
 from optimizer.measuring import measure_models, write_input_pool
 from optimizer.model_folder import inspect_folder
 from optimizer.progress import Progress
@@ -37,7 +38,7 @@ from optimizer.target import MaxDrop
 from optimizer.tasks import read_task
 from optimizer.teacher import Teacher, encode_parts, load_tokenizer, prepare_teacher, token_limit, untrained
 
-__all__ = ["activation_of", "prepare", "profile_of", "sparse_profile_of"]
+__all__ = ["activation_of", "prepare", "profile_of", "sparse_profile_of", "workload_of"]
 
 RUNTIME, SPARSE_RUNTIME = "onnxruntime-cpu", "onnxruntime-cpu+sparse"
 SPARSITIES = (0.5, 0.8, 0.9, 0.95)  # with sparse operators; time falls evenly between them
@@ -58,12 +59,13 @@ def prepare(job: Job, progress: Progress) -> Setting:
     job.check()
     model, task = untrained(job.model, task, seed=job.seed)
     with progress.step("Tokenising"):
-        rows, max_tokens = encode_parts(task, tokenizer, token_limit(model.config, tokenizer), job.seq_len)
+        rows, max_tokens = encode_parts(task, tokenizer, token_limit(model.config, tokenizer), job.tokens)
     cut = float((rows["train"].lengths == max_tokens).mean())
     if cut > WORTH_SAYING:
         progress.say(f"{cut:.0%} of the training texts have {max_tokens} tokens or more and are cut there")
-    seq_len = job.seq_len or typical_length(rows["dev"])
-    workload = Workload(batch=job.batch, seq_len=seq_len, threads=job.threads or device.default_threads)
+    workload = workload_of(job, rows["dev"], device.default_threads)
+    if workload.lengths:
+        progress.say(f"{workload.lengths} are measured at {workload.lengths.in_words}")
     shape = Architecture.of(model)
     activation = activation_of(model)
     profile = profile_of(device, shape, workload, job.effort, progress, activation)
@@ -83,7 +85,7 @@ def prepare(job: Job, progress: Progress) -> Setting:
     )
     job.tick()
     baselines = _baselines(job, teacher, tokenizer, profile, workload, progress)
-    anchors = [Anchor.of("teacher", shape, workload, b.precision, b.ms / 1e3) for b in baselines]
+    anchors = [a for b in baselines for a in anchors_of("teacher", shape, workload, b.precision, b.by_length)]
     stock = Engine.of(profile.with_anchor(*anchors))
     engines = [stock] if with_zeros is None else [stock, Engine.of(with_zeros.over(stock.profile), skips_zeros=True)]
     job.tick()
@@ -107,6 +109,14 @@ def prepare(job: Job, progress: Progress) -> Setting:
         max_tokens=max_tokens,
         precision=job.precision,
     )
+
+
+def workload_of(job: Job, dev: Encoded, cores: int) -> Workload:
+    """What is asked of the models: where the job names no number of tokens, what the dev rows say."""
+    threads = job.threads or cores
+    if job.seq_len == DATA:
+        return Workload.over(Lengths.of(dev.lengths, job.batch), batch=job.batch, threads=threads)
+    return Workload(batch=job.batch, seq_len=job.tokens or typical_length(dev), threads=threads)
 
 
 def profile_of(
@@ -227,7 +237,9 @@ def _baselines(
     with progress.step("Scoring the teacher at every precision") as advance:
         for number, (precision, path) in enumerate(paths.items()):
             dev, divergence = _score(precision, path, rows, runtime, teacher, workload.batch)
-            found.append(Baseline(precision, measured[f"teacher {precision}"].median * 1e3, dev, path, divergence))
+            timed = measured[f"teacher {precision}"]
+            by_length = tuple(part.median_ms for part, _ in timed.parts)
+            found.append(Baseline(precision, timed.median * 1e3, dev, path, divergence, by_length))
             advance((number + 1) / len(paths))
     for b in found:
         progress.say(f"teacher {b.precision}: {b.ms:.2f} ms, dev {teacher.task.metric} {b.dev:.4f}")
@@ -251,4 +263,5 @@ def _divergence(teacher: np.ndarray, other: np.ndarray) -> float:
 
 def _read(note: Path) -> Iterator[Baseline]:
     for record in json.loads(note.read_text(encoding="utf-8")):
-        yield Baseline(**{**record, "onnx": note.parent / record["onnx"]})
+        by_length = tuple(record.get("by_length", ()))
+        yield Baseline(**{**record, "onnx": note.parent / record["onnx"], "by_length": by_length})

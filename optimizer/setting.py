@@ -11,13 +11,12 @@ from transformers import PreTrainedModel
 from benchmarks.errors import TrimfitError
 from benchmarks.workload import Workload
 from hardware_profiles.device import Device
-from hardware_profiles.profile import Anchor
 from hardware_profiles.runtimes import Runtime
 from optimizer.architecture import Architecture
 from optimizer.candidates import Candidate, PricesAt
 from optimizer.effort import Effort
 from optimizer.encoding import Encoded
-from optimizer.engine import Engine
+from optimizer.engine import Engine, anchors_of
 from optimizer.progress import Progress
 from optimizer.target import Target
 from optimizer.tasks import Task
@@ -28,13 +27,15 @@ __all__ = ["Baseline", "Setting", "learning_rates"]
 @dataclass(frozen=True)
 class Baseline:
     """The uncompressed teacher at one precision, measured: median milliseconds, dev score, file, and the divergence
-    (nats a row) of its answers from the fp32 teacher's."""
+    (nats a row) of its answers from the fp32 teacher's. `by_length` has the milliseconds at each length of the
+    workload."""
 
     precision: str
     ms: float
     dev: float
     onnx: Path
     divergence: float
+    by_length: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,11 +99,11 @@ class Setting:
         """The uncompressed teacher at a precision."""
         return next(b for b in self.baselines if b.precision == precision)
 
-    def corrected(self, name: str, candidate: Candidate, shape: Architecture, sparsity: float, ms: float) -> Setting:
-        """The same setting with a latency model that has learned what a real model took."""
+    def corrected(self, name: str, candidate: Candidate, shape: Architecture, sparsity: float, *ms: float) -> Setting:
+        """The same setting with a latency model that has learned what a real model took, at each of its lengths."""
         zeros = candidate.zeros if sparsity else "dense"
-        anchor = Anchor.of(name, shape, self.workload, candidate.precision, ms / 1e3, pattern=zeros, sparsity=sparsity)
-        engines = (e.with_anchor(anchor) if e.name == candidate.runtime else e for e in self.engines)
+        seen = anchors_of(name, shape, self.workload, candidate.precision, ms, pattern=zeros, sparsity=sparsity)
+        engines = (e.with_anchor(*seen) if e.name == candidate.runtime else e for e in self.engines)
         return replace(self, engines=tuple(engines))
 
     def prices(self, precision: str, runtime: str | None = None) -> PricesAt:

@@ -188,7 +188,8 @@ def _finished(setting: Setting, student: Student, winner: Candidate) -> tuple[_F
             return finish, corrections
         if len(corrections) > MOST_CORRECTIONS:
             return finish, corrections
-        setting = setting.corrected(f"student {len(corrections)}", winner, shape, sparsity, measured / clock)
+        took = (part.median_ms / clock for part, _ in finish.proof.student.parts)
+        setting = setting.corrected(f"student {len(corrections)}", winner, shape, sparsity, *took)
         if not isinstance(winner.pattern, Zeros):  # of which there can be more
             winner = replace(winner, pattern=Width())  # the finest cuts there are, whatever led here
         # against the teacher as timed beside the student, and a little lower each time

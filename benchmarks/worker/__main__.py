@@ -3,7 +3,8 @@
 Run by path, not as part of the package, so that it works in any virtual environment that has numpy and a
 runtime.
 Commands: {"load": {"cpus": [0]}}, {"warm": {...}}, {"turn": {"settle": 1, "timed": 3}},
-{"outputs": {"path": "x.npz"}}, {"end": {}}. Every
+{"outputs": {"path": "x.npz"}}, {"end": {}}. A job with "lengths" has a pool of inputs for each; "at": 9 in "warm"
+and "turn" says which one calls draw from, the first one unless said. Every
 answer is {"ok": {...}} or {"error": "one line"}. Times are seconds.
 """
 
@@ -192,38 +193,42 @@ def serve(job: Job, commands: Iterable[str]) -> Iterator[dict[str, Any]]:
     else:
         import onnxruntime  # noqa: F401  (its import is paid before the clock of "load" starts)
     yield {"pid": os.getpid()}
-    watch: Stopwatch | None = None
+    watches: dict[int | None, Stopwatch] = {}
     for line in commands:
         command: dict[str, dict[str, Any]] = json.loads(line)
         if "load" in command:
-            watch, answer = _load(job, load, command["load"]["cpus"])
+            watches, answer = _load(job, load, command["load"]["cpus"])
             yield answer
-        elif watch is None:
+            continue
+        if not watches:
             raise ValueError("nothing is loaded yet")
-        elif "warm" in command:
-            yield warm_up(watch, **command["warm"])
-        elif "turn" in command:
-            yield watch.calls(command["turn"]["settle"] + command["turn"]["timed"])
-        elif "outputs" in command:
-            yield save_outputs(watch, command["outputs"]["path"])
+        ((name, arguments),) = command.items()
+        watch = watches[arguments.pop("at", next(iter(watches)))]
+        if name == "warm":
+            yield warm_up(watch, **arguments)
+        elif name == "turn":
+            yield watch.calls(arguments["settle"] + arguments["timed"])
+        elif name == "outputs":
+            yield save_outputs(watch, arguments["path"])
         else:
             yield {"peak_memory_bytes": peak_memory_bytes()}
             return
 
 
-def _load(job: Job, load: Callable[[Job], Run], cpus: list[int]) -> tuple[Stopwatch, dict[str, Any]]:
+def _load(job: Job, load: Callable[[Job], Run], cpus: list[int]) -> tuple[dict[int | None, Stopwatch], dict[str, Any]]:
+    """The model behind a stopwatch for each length of its inputs (None: for its only one), and how loading went."""
     if cpus and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cpus)
     empty = peak_memory_bytes()
-    feeds = read_pool(job["inputs"], job.get("names"))
+    feeds = {length: read_pool(job["inputs"], job.get("names"), length) for length in job.get("lengths") or [None]}
     start = time.perf_counter()
     run = load(job)
     seconds = time.perf_counter() - start
-    watch = Stopwatch(run, feeds, job["seed"])
+    watches = {length: Stopwatch(run, rows, job["seed"]) for length, rows in feeds.items()}
     gc.collect()
     gc.disable()
-    first = watch.calls(1)
-    return watch, {"load_seconds": round(seconds, 9), "memory_before_bytes": empty, "first": first}
+    first = next(iter(watches.values())).calls(1)
+    return watches, {"load_seconds": round(seconds, 9), "memory_before_bytes": empty, "first": first}
 
 
 def save_outputs(watch: Stopwatch, path: str) -> dict[str, Any]:
@@ -233,10 +238,16 @@ def save_outputs(watch: Stopwatch, path: str) -> dict[str, Any]:
     return {"outputs": len(outputs)}
 
 
-def read_pool(path: str, names: list[str] | None = None) -> list[Feed]:
-    """The rows of an .npz of arrays [pool, ...] by input name; only the inputs in `names` if given."""
+def read_pool(path: str, names: list[str] | None = None, length: int | None = None) -> list[Feed]:
+    """The rows of an .npz of arrays [pool, ...] by input name; only the inputs in `names` if given.
+
+    With a `length`, the names in the file start with it: "9/input_ids".
+    """
+    start = "" if length is None else f"{length}/"
     with np.load(path, allow_pickle=False) as arrays:
-        pool = {name: np.ascontiguousarray(arrays[name]) for name in arrays.files if names is None or name in names}
+        keys = {key[len(start) :]: key for key in arrays.files if key.startswith(start)}
+        wanted = keys if names is None else [name for name in names if name in keys]
+        pool = {name: np.ascontiguousarray(arrays[keys[name]]) for name in wanted}
     sizes = {name: len(array) for name, array in pool.items()}
     if len(set(sizes.values())) != 1 or 0 in sizes.values():
         raise ValueError(f"got input pools of {sizes} rows, expected the same number (at least 1) for every input")

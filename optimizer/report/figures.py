@@ -9,6 +9,7 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
+from benchmarks.measurement import Measurement
 from optimizer.decision_record import DecisionRecord
 from optimizer.manifest import Manifest
 from optimizer.report import svg
@@ -17,7 +18,7 @@ from optimizer.report.evidence import Contestant
 from optimizer.report.frontier import frontier
 from optimizer.report.race import race
 from optimizer.report.samples import samples
-from optimizer.report.wording import metric_name
+from optimizer.report.wording import metric_name, milliseconds, percent
 
 __all__ = [
     "agreement_figure",
@@ -73,8 +74,18 @@ def agreement_figure(manifest: Manifest, decision: DecisionRecord) -> Markup:
 
 
 def samples_figure(contestant: Contestant) -> Markup:
-    """Every timed inference of one contestant."""
-    measurement = contestant.measurement
+    """Every timed inference of one contestant; one figure for each length of its workload."""
+    parts, role = contestant.measurement.parts, contestant.role
+    if len(parts) == 1:
+        return _samples(contestant.measurement, role)
+    figures = []
+    for part, share in parts:
+        words = f"{part.subject.workload.seq_len} tokens, {percent(share)} of the calls: median"
+        figures.append(Markup("<p>{} {}</p>{}").format(words, milliseconds(part.median_ms), _samples(part, role)))
+    return Markup("\n").join(figures)
+
+
+def _samples(measurement: Measurement, role: str) -> Markup:
     timed = measurement.timed
     return samples(
         np.array(measurement.samples.seconds)[timed] * 1e3,
@@ -82,7 +93,7 @@ def samples_figure(contestant: Contestant) -> Markup:
         measurement.counted()[timed],
         median=measurement.median_ms,
         p90=measurement.p90_ms,
-        role=contestant.role,
+        role=role,
     )
 
 

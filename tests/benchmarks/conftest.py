@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 from tiny_onnx import write_embedding, write_mlp
 
-from benchmarks import Environment, LaunchFacts, Measurement, Samples, Subject, Workload
+from benchmarks import Environment, LaunchFacts, Lengths, Measurement, Samples, Subject, Workload
+from benchmarks.lengths import LengthShare
+
+COLUMNS = ("launch", "round", "kind", "seconds", "cpu_seconds", "preemptions")
 
 
 class FakeClock:
@@ -56,10 +59,37 @@ def build(
         for number, value in enumerate(values):
             hit = interrupted(launch, number)
             rows.append((launch, number, "timed", value, value / (2 if hit else 1), int(hit)))
+    columns = dict(zip(COLUMNS, zip(*rows, strict=True), strict=True))
+    return finished(columns, len(seconds), name=name, run=run, workload=workload or Workload(), cpu=cpu)
+
+
+def build_mix(
+    seconds: Mapping[int, Sequence[Sequence[float]]],
+    shares: Sequence[float],
+    *,
+    name: str = "a",
+    interrupted: Callable[[int, int, int], bool] = lambda launch, number, length: False,
+) -> Measurement:
+    """A measurement at several lengths, one call of each in every round: seconds[length][launch][round]."""
+    parts = [
+        build(times, interrupted=lambda launch, number, at=length: interrupted(launch, number, at))
+        for length, times in seconds.items()
+    ]
+    columns = {column: sum((getattr(part.samples, column) for part in parts), ()) for column in COLUMNS}
+    columns["seq_len"] = tuple(length for length, part in zip(seconds, parts, strict=True) for _ in part.samples.kind)
+    points = tuple(map(LengthShare, seconds, shares))
+    workload = Workload.over(Lengths(points=points, shortest=min(seconds), longest=max(seconds)))
+    launches = len(next(iter(seconds.values())))
+    return finished(columns, launches, name=name, run="run", workload=workload, cpu="test CPU")
+
+
+def finished(
+    columns: Mapping[str, tuple], launches: int, *, name: str, run: str, workload: Workload, cpu: str
+) -> Measurement:
     return Measurement(
-        subject=Subject(name=name, sha256="0" * 64, workload=workload or Workload()),
-        samples=Samples.model_validate(dict(zip(Samples.model_fields, zip(*rows, strict=True), strict=True))),
-        launches=tuple(LaunchFacts(load_seconds=0.5) for _ in seconds),
+        subject=Subject(name=name, sha256="0" * 64, workload=workload),
+        samples=Samples.model_validate(columns),
+        launches=tuple(LaunchFacts(load_seconds=0.5) for _ in range(launches)),
         environment=Environment(cpu=cpu, cores=2, memory_bytes=1 << 30, system="test", python="3.11"),
         run=run,
     )
@@ -68,3 +98,8 @@ def build(
 @pytest.fixture
 def measurement() -> Callable[..., Measurement]:
     return build
+
+
+@pytest.fixture
+def mix() -> Callable[..., Measurement]:
+    return build_mix

@@ -112,3 +112,28 @@ def test_measurements_without_calls_refuse_to_be_compared(measurement):
         compare(measurement(STEADY), measurement([[]], name="b", run="other"))
     with pytest.raises(TrimfitError, match="no round in which both"):
         compare(measurement(STEADY), measurement([[]], name="b"))
+
+
+def test_mixes_are_compared_by_their_weighted_means(mix):
+    first = mix({10: times(2), 40: times(8)}, (0.75, 0.25), name="teacher")
+    second = mix({10: times(1), 40: times(2)}, (0.75, 0.25), name="student")
+    comparison = compare(first, second)
+    assert comparison.speedup == pytest.approx((0.75 * 2 + 0.25 * 8) / (0.75 * 1 + 0.25 * 2))
+    assert comparison.interleaved
+    assert (comparison.rounds, comparison.launches) == (48, 6)
+
+
+def test_what_happens_to_both_mixes_in_a_round_cancels(mix):
+    weather = np.exp(np.random.default_rng(2).normal(0, 0.5, (6, 8)))
+    first, second = (
+        mix({n: (n * factor * 1e-4 * weather).tolist() for n in (10, 40)}, (0.5, 0.5)) for factor in (1.5, 1)
+    )
+    comparison = compare(first, second)
+    assert comparison.speedup == pytest.approx(1.5)
+    assert comparison.high - comparison.low < 1e-6
+
+
+def test_mixes_of_other_shares_refuse_to_be_compared(mix):
+    values = {10: times(1), 11: times(1)}
+    with pytest.raises(TrimfitError, match=r"lengths is \[\(10, 0.8\), \(11, 0.2\)\] and"):
+        compare(mix(values, (0.8, 0.2)), mix(values, (0.9, 0.1), name="b"))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tiny_onnx import write_mlp
 
-from benchmarks import TrimfitError, Workload
+from benchmarks import Lengths, TrimfitError, Workload
 from benchmarks.inputs import check_pool, model_inputs, random_pool
 
 WORK = Workload(batch=2, seq_len=6)
@@ -84,3 +84,18 @@ def test_a_pool_of_pickles_is_refused(embedding, tmp_path):
     np.savez(tmp_path / "pool.npz", input_ids=np.array([{}], dtype=object))
     with pytest.raises(TrimfitError, match=r"expected an \.npz"):
         check_pool(embedding, tmp_path / "pool.npz", WORK)
+
+
+MIX = Workload.over(Lengths(points=((4, 0.5), (6, 0.5)), shortest=3, longest=7), batch=2)
+
+
+def test_a_pool_for_a_mix_has_rows_of_every_length(embedding, tmp_path):
+    pool = random_pool(embedding, MIX, rows=3)
+    assert pool["4/input_ids"].shape == (3, 2, 4)
+    assert pool["6/input_ids"].shape == (3, 2, 6)
+    np.savez(tmp_path / "pool.npz", **pool)
+    check_pool(embedding, tmp_path / "pool.npz", MIX)
+    del pool["6/input_ids"]
+    np.savez(tmp_path / "pool.npz", **pool)
+    with pytest.raises(TrimfitError, match="expected also '6/input_ids'"):
+        check_pool(embedding, tmp_path / "pool.npz", MIX)

@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from benchmarks import Measurement, Samples, TrimfitError, Workload
+from benchmarks.statistics import early_stopping_rank
 
 
 def test_figures_are_those_of_the_timed_calls(measurement):
@@ -106,3 +107,46 @@ def test_a_broken_file_is_refused_with_the_field(measurement, tmp_path, change, 
 def test_a_missing_file_is_refused_in_one_line(tmp_path):
     with pytest.raises(TrimfitError, match="expected a measurement file"):
         Measurement.from_json(tmp_path / "none.json")
+
+
+def test_figures_of_a_mix_are_those_of_its_lengths_weighted(mix):
+    m = mix({10: [[0.001, 0.003], [0.001, 0.003]], 40: [[0.007, 0.009], [0.007, 0.009]]}, (0.75, 0.25))
+    assert [(part.subject.workload.seq_len, part.median_ms, share) for part, share in m.parts] == [
+        (10, pytest.approx(2), 0.75),
+        (40, pytest.approx(8), 0.25),
+    ]
+    assert m.median_ms == pytest.approx(0.75 * 2 + 0.25 * 8)
+    assert m.iqr == pytest.approx(0.002)
+    rounds = {0: 0.75 * 0.001 + 0.25 * 0.007, 1: 0.75 * 0.003 + 0.25 * 0.009}
+    assert m.round_medians() == {(launch, n): pytest.approx(rounds[n]) for launch in (0, 1) for n in (0, 1)}
+    assert m.outliers == 0, "long calls are no outliers among short ones"
+
+
+def test_a_plain_measurement_is_its_only_part(measurement):
+    m = measurement([[0.001]])
+    assert m.parts == ((m, 1.0),)
+    assert "seq_len" not in json.loads(m.model_dump_json())["samples"]
+
+
+def test_a_mix_survives_json(mix, tmp_path):
+    m = mix({10: [[0.001], [0.002]], 40: [[0.008], [0.009]]}, (0.5, 0.5))
+    again = Measurement.from_json(m.to_json(tmp_path / "m.json"))
+    assert again == m
+    assert again.median == m.median
+
+
+def test_calls_of_a_mix_are_judged_beside_those_of_their_length(mix):
+    values = {10: [[0.001] * 9 + [0.009]], 40: [[0.1] * 10]}
+    m = mix(values, (0.5, 0.5), interrupted=lambda launch, number, length: length == 10 and number == 9)
+    assert m.interrupted_share == 0.05
+    assert m.median == pytest.approx(0.0505)
+    assert sorted(set(m.round_medians())) == [(0, number) for number in range(9)]
+
+
+def test_the_tail_of_a_mix_has_every_length_with_its_share(mix):
+    short, long = ((np.arange(400) + 1) / 1000).tolist(), [1.0] * 64
+    rank = early_stopping_rank(421, 90)  # 400 short calls are 95 % of 421, of which 21 are long
+    assert rank < 400
+    assert mix({10: [short], 40: [long]}, (0.95, 0.05)).p90_ms == rank
+    assert mix({10: [short], 40: [long]}, (0.5, 0.5)).p90_ms == 1000
+    assert mix({10: [short[:20]], 40: [long]}, (0.5, 0.5)).p90_ms is None, "40 in proportion are too few"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tiny_onnx import write_embedding, write_mlp
 
-from benchmarks import Budget, Contestant, Measurement, TrimfitError, Workload, compare, measure
+from benchmarks import Budget, Contestant, Lengths, Measurement, TrimfitError, Workload, compare, measure
 
 QUICK = Budget(launches=2, min_launches=2, rounds=3, max_seconds=1.0, precision=10)
 
@@ -103,3 +103,37 @@ def test_nothing_to_measure_is_refused():
 def test_two_of_one_name_are_refused(mlp):
     with pytest.raises(TrimfitError, match="different names"):
         measure([Contestant(name="a", model=mlp), Contestant(name="a", model=mlp)])
+
+
+MIX = Workload.over(Lengths(points=((3, 0.75), (40, 0.25)), shortest=2, longest=60))
+
+
+def test_every_length_of_a_mix_has_its_turn_in_every_round(tmp_path):
+    small, large = write_mlp(tmp_path / "small.onnx"), write_mlp(tmp_path / "large.onnx", layers=30)
+    contestants = [Contestant(name=path.stem, model=path, workload=MIX) for path in (large, small)]
+    both = measure(contestants, budget=QUICK)
+    for m in both:
+        rounds = [set(part.round_medians(undisturbed=False)) for part, _ in m.parts]
+        assert rounds[0] == rounds[1] != set()
+        assert all(part.samples.kind.count("warmup") >= 3 * len(m.launches) for part, _ in m.parts)
+        assert m.samples.kind.count("first") == len(m.launches)
+    assert compare(*both).speedup > 1
+
+
+def test_a_call_of_a_mix_takes_a_row_of_its_length(tmp_path):
+    """A model that is told its rows' length by their values: the loader refuses a row of another length."""
+    loader = tmp_path / "loader.py"
+    loader.write_text(
+        "import time\n"
+        "def load(job):\n"
+        "    def run(feed):\n"
+        "        time.sleep(0.001)\n"
+        "        assert feed['x'].shape == (1, int(feed['x'][0, 0])), feed\n"
+        "    return run\n"
+    )
+    model = tmp_path / "model.bin"
+    model.write_bytes(b"")
+    np.savez(tmp_path / "pool.npz", **{f"{n}/x": np.full((5, 1, n), n) for n in (3, 40)})
+    contestant = Contestant(name="a", model=model, loader=loader, workload=MIX, inputs=tmp_path / "pool.npz")
+    (m,) = measure([contestant], budget=QUICK)
+    assert set(m.samples.seq_len) == {3, 40}

@@ -192,3 +192,13 @@ def test_an_interpreter_without_the_runtime_is_one_line(mlp, pool, tmp_path):
     launch = Launch(Contestant(name="a", model=mlp, python=broken), pool, seed=0)
     with launch, pytest.raises(TrimfitError, match="nothing_of_that_name"):
         launch.ready()
+
+
+def test_a_job_of_several_lengths_draws_from_the_pool_that_is_named(tmp_path):
+    loader = tmp_path / "loader.py"
+    loader.write_text("def load(job):\n    return lambda feed: [feed['x']]\n")
+    np.savez(tmp_path / "pool.npz", **{f"{n}/x": np.full((2, 1, n), n) for n in (3, 40)})
+    job = {"model": "m", "options": {}, "threads": 1, "inputs": str(tmp_path / "pool.npz"), "seed": 0}
+    commands = [{"load": {"cpus": []}}, *({"outputs": {"path": str(tmp_path / f"{n}.npz"), "at": n}} for n in (3, 40))]
+    list(worker.serve({**job, "loader": str(loader), "lengths": [3, 40]}, map(json.dumps, commands)))
+    assert [np.load(tmp_path / f"{n}.npz")["output0"].tolist() for n in (3, 40)] == [[[3] * 3], [[40] * 40]]

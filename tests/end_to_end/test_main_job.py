@@ -12,11 +12,14 @@ import pytest
 import torch
 
 import optimizer
+from benchmarks import Measurement
+from hardware_profiles import bench
 from optimizer.decision_record import DecisionRecord
 from optimizer.effort import Effort
 from optimizer.files import sha256
 from optimizer.manifest import Manifest
 from optimizer.progress import Silent
+from optimizer.report import headline
 
 
 def command(encoder: Path, data: Path, out: Path, *more: str) -> list[str]:
@@ -122,16 +125,19 @@ def test_a_target_that_the_device_cannot_reach_is_refused_with_what_it_can(
     assert not (tmp_path / "out").exists()
 
 
-def test_without_a_latency_to_reach_the_score_is_kept(
+def test_without_a_latency_to_reach_the_score_is_kept_at_the_datas_own_lengths(
     encoder: Path, data: Path, tmp_path: Path, cache: Path, tiny_effort: Effort, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """With a profile that looks at every graph for a moment only."""
     monkeypatch.setenv("TRIMFIT_CACHE", str(cache))
+    monkeypatch.setitem(bench._SECONDS_PER_GRAPH, "fast", 0.02)
+    monkeypatch.setitem(bench._ROUNDS, "fast", 6)
     deployment = optimizer.optimize(
         encoder,
         data,
         tmp_path / "out",
         target=optimizer.MaxDrop(5),
-        seq_len=32,
+        seq_len="data",
         threads=1,
         effort=tiny_effort,
         progress=Silent(),
@@ -142,3 +148,19 @@ def test_without_a_latency_to_reach_the_score_is_kept(
     assert manifest.speedup.low > 1
     chosen = [c.name for c in deployment.decision.candidates if c.chosen]
     assert len(chosen) == 1
+    check_lengths(tmp_path / "out", manifest)
+
+
+def check_lengths(out: Path, manifest: Manifest) -> None:
+    """Timed at every length, told as the mean over them, with every raw sample kept."""
+    lengths = manifest.workload.lengths
+    assert lengths is not None
+    assert len(lengths.points) > 1
+    assert f"batch 1, {lengths}, 1 thread" in headline(manifest)
+    assert lengths.in_words in (out / "report.html").read_text(encoding="utf-8")
+    student = Measurement.from_json(out / "measurements" / "student.json")
+    assert set(student.samples.seq_len) == {point.seq_len for point in lengths.points}
+    medians = {part.subject.workload.seq_len: part.median_ms for part, _ in student.parts}
+    mean = sum(point.share * medians[point.seq_len] for point in lengths.points)
+    assert manifest.student.latency_ms.median == pytest.approx(mean)
+    assert manifest.student.latency_ms.predicted == pytest.approx(mean, rel=0.5), "of the same mix"

@@ -14,6 +14,7 @@ import pytest
 
 from benchmarks.environment import Environment
 from benchmarks.errors import TrimfitError
+from benchmarks.lengths import Lengths
 from benchmarks.measurement import LaunchFacts, Measurement, Samples, Subject
 from benchmarks.workload import Workload
 from optimizer.architecture import LayerShape
@@ -246,6 +247,38 @@ def test_headline_is_one_sentence_with_conditions_and_doubt() -> None:
         "5.18x faster (5.14 to 5.21, 95 %) than teacher fp32 onnxruntime-cpu on AMD EPYC 9R14, "
         "batch 1, 64 tokens, 1 thread; accuracy 90.7 % -> 89.9 % on test"
     )
+
+
+MIX = Workload.over(Lengths(points=((9, 0.7), (47, 0.3)), shortest=4, longest=61))
+
+
+def test_headline_of_a_mix_says_whose_lengths_they_are() -> None:
+    assert "on AMD EPYC 9R14, batch 1, the data's own lengths (4 to 61 tokens, mean 20), 1 thread" in headline(
+        a_manifest(workload=MIX)
+    )
+
+
+def test_a_mix_is_shown_length_by_length(tmp_path: Path) -> None:
+    write_deployment(tmp_path, a_manifest(workload=MIX))
+    for path in (tmp_path / "measurements").iterdir():
+        plain = Measurement.from_json(path)
+        columns = plain.samples.model_dump()
+        # every other call is a long one, of four times the time
+        columns["seq_len"] = [(9, 47)[i % 2] for i in range(len(plain.samples))]
+        for name in ("seconds", "cpu_seconds"):
+            columns[name] = [x * (1, 4)[i % 2] for i, x in enumerate(columns[name])]
+        subject = plain.subject.model_copy(update={"workload": MIX})
+        update = {"subject": subject, "samples": Samples.model_validate(columns)}
+        Measurement.model_validate(plain.model_dump() | {k: v.model_dump() for k, v in update.items()}).to_json(path)
+    student = Measurement.from_json(tmp_path / "measurements" / "student.json")
+    assert student.median_ms == pytest.approx(1.36 * (0.7 + 0.3 * 4), rel=0.02)
+    text = write_report(tmp_path).read_text(encoding="utf-8")
+    assert "Mean over the lengths of the median latency" in text
+    assert "The lengths that stand for all: 9 tokens (70 %) and 47 tokens (30 %)." in text
+    (short, long) = (part.median_ms for part, _ in student.parts)
+    assert f"9 tokens, 70.0 % of the calls: median {milliseconds(short)}" in text
+    assert f"47 tokens, 30.0 % of the calls: median {milliseconds(long)}" in text
+    assert f"<p>median {milliseconds(student.median_ms)}" in text
 
 
 def test_headline_quotes_dev_where_there_is_no_test_part() -> None:
