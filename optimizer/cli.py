@@ -140,8 +140,8 @@ def advise(
     device: Annotated[
         list[str] | None,
         typer.Option(
-            help="local; local:avx2; catalog:NAME or the path of a profile, for predictions. Several are compared."
-            " [default: local]"
+            help="local; local:avx2; catalog:NAME or the path of a profile, to predict for. Several are compared;"
+            " local unless given."
         ),
     ] = None,
     batch: BatchOption = 1,

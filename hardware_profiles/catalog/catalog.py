@@ -30,8 +30,9 @@ def catalog_profiles(name: str) -> dict[Path, LatencyProfile]:
     and with what it was measured, or that holds options of one machine only.
     """
     if name not in catalog_names():
-        known = ", ".join(catalog_names()) or "a name, and the catalog is empty: give the path of a profile"
-        raise TrimfitError(f"got {CATALOG}{name}, expected {CATALOG} with {known}")
+        known = ", ".join(f"{CATALOG}{known}" for known in catalog_names())
+        expected = f"one of {known}" if known else "the path of a profile: the catalog is empty"
+        raise TrimfitError(f"got {CATALOG}{name}, expected {expected}")
     found = {file: LatencyProfile.load(file) for file in sorted((FOLDER / name).glob("*.json"))}
     for file, profile in found.items():
         missing = [field for field in ("entries", "conditions") if not getattr(profile, field)]

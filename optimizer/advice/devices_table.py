@@ -11,7 +11,7 @@ from rich.text import Text
 
 from optimizer.advice.across import KINDS, pick
 from optimizer.advice.record import Advice, AdviceAcross, Elsewhere, Forecast, Kind, TargetAdvice
-from optimizer.advice.table import UNKNOWN_LOSS, shape_in_words
+from optimizer.advice.table import UNKNOWN_LOSS, ratio_in_words, shape_in_words
 from optimizer.report.wording import milliseconds, provenance
 
 __all__ = ["devices_table"]
@@ -50,7 +50,8 @@ def _device(advice: Advice) -> str:
 
 
 def _best(found: AdviceAcross) -> Table:
-    table = _table("what is best on each device", "target", *(advice.asked for advice in found.advice))
+    title = "what is best on each device (speed-ups with 95 %)"
+    table = _table(title, "target", *(advice.asked for advice in found.advice))
     table.add_row("the teacher, fp32", *(_predicted(advice.teacher.ms) for advice in found.advice))
     for number, target in enumerate(found.advice[0].targets):
         for kind in KINDS:
@@ -65,15 +66,15 @@ def _predicted(ms: float) -> str:
 
 
 def _pick(target: TargetAdvice, kind: Kind) -> str:
-    """E.g. "int8 alone", "3.12 ms predicted, 2.79x", "100% of weights, first to try", each on a line of its own."""
+    """E.g. "int8 alone", "3.12 ms predicted", "2.79x (2.60 to 2.99)", "100% of weights, first to try" in lines."""
     best = pick(target, kind)
     if best is None:
         return NONE
     first = best is target.ways[0]
-    lines = [best.way.name, f"{_predicted(best.ms)}, {best.speedup.value:.2f}x"]
+    lines = [best.way.name, _predicted(best.ms), ratio_in_words(best.speedup)]
     lines.append(f"{best.weights_left:.0%} of weights{', first to try' if first else ''}")
     if target.measured and first:
-        lines.append(f"{target.measured.speedup.value:.2f}x measured, {milliseconds(target.measured.ms)}")
+        lines.append(f"measured: {milliseconds(target.measured.ms)}\n{ratio_in_words(target.measured.speedup)}")
     return "\n".join(lines)
 
 
@@ -108,7 +109,8 @@ def _own(item: Elsewhere, there: Advice) -> str:
 
 
 def _cost(forecast: Forecast) -> str:
-    return f"{milliseconds(forecast.ms)}, {forecast.speedup.value:.2f}x\n{forecast.weights_left:.0%} of weights"
+    """With its doubt: away from home a way may lie where little was measured."""
+    return f"{milliseconds(forecast.ms)}\n{ratio_in_words(forecast.speedup)}\n{forecast.weights_left:.0%} of weights"
 
 
 def _table(title: str, *headings: str) -> Table:

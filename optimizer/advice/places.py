@@ -81,7 +81,8 @@ class Stored:
         known = self.stored.workloads()
         able = [w for w in known if (w.batch, w.seq_len) == (batch, tokens) and threads in (None, w.threads)]
         if not able:
-            asked = f"batch {batch}, {tokens} tokens" + (f", {threads} threads" if threads else "")
+            whole = Workload(batch=batch, seq_len=tokens, threads=threads or 1)
+            asked = str(whole) if threads else f"batch {batch}, {tokens} tokens"
             raise TrimfitError(
                 f"got {asked} for {self.asked}, expected what it was measured at:"
                 f" {'; '.join(map(str, known)) or 'nothing'}"

@@ -13,7 +13,7 @@ from rich.text import Text
 from optimizer.advice.record import Advice, Forecast, LayerBreakEven, Measured, Ratio, TargetAdvice
 from optimizer.report.wording import milliseconds
 
-__all__ = ["UNKNOWN_LOSS", "advice_table", "shape_in_words"]
+__all__ = ["UNKNOWN_LOSS", "advice_table", "ratio_in_words", "shape_in_words"]
 
 UNKNOWN_LOSS = (
     "Each way is the gentlest of its kind that is predicted to reach the target; those that leave most weights come"
@@ -79,11 +79,12 @@ def _forecasts(forecasts: Sequence[Forecast], title: str, *, by_precision: bool 
 
 def _row(forecast: Forecast) -> tuple[str, ...]:
     way = forecast.way
-    runtime = way.runtime.removeprefix(OPERATORS)
-    return way.name, runtime, milliseconds(forecast.ms), _ratio(forecast.speedup), f"{forecast.weights_left:.0%}"
+    runtime, faster = way.runtime.removeprefix(OPERATORS), ratio_in_words(forecast.speedup)
+    return way.name, runtime, milliseconds(forecast.ms), faster, f"{forecast.weights_left:.0%}"
 
 
-def _ratio(ratio: Ratio) -> str:
+def ratio_in_words(ratio: Ratio) -> str:
+    """E.g. "2.66x (2.51 to 2.81)"."""
     return f"{ratio.value:.2f}x ({ratio.low:.2f} to {ratio.high:.2f})"
 
 
@@ -119,8 +120,8 @@ def _measured(target: TargetAdvice, found: Measured) -> str:
     first = target.ways[0]
     error = found.speedup.value / first.speedup.value - 1
     return (
-        f"Measured with random weights: {first.way.name} is {_ratio(found.speedup)} faster, predicted"
-        f" {_ratio(first.speedup)}: {error:+.1%}; {milliseconds(found.ms)} against the teacher's"
+        f"Measured with random weights: {first.way.name} is {ratio_in_words(found.speedup)} faster, predicted"
+        f" {ratio_in_words(first.speedup)}: {error:+.1%}; {milliseconds(found.ms)} against the teacher's"
         f" {milliseconds(found.teacher_ms)}. {_verdict(target.speedup, found.speedup)}"
     )
 

@@ -55,7 +55,7 @@ def test_a_device_of_the_catalog_is_found_by_its_name(shelf):
 
 @pytest.mark.parametrize("name", ["abacus", "../catalog/slide-rule", ""])
 def test_a_name_that_is_not_there_is_refused_with_those_that_are(shelf, name):
-    with pytest.raises(TrimfitError, match=f"got catalog:{name}, expected catalog: with slide-rule"):
+    with pytest.raises(TrimfitError, match=f"got catalog:{name}, expected one of catalog:slide-rule"):
         catalog_profiles(name)
 
 

@@ -14,8 +14,9 @@ import pytest
 from rich.console import Console
 from test_advice import WHOLE, advice_of, site
 
+from benchmarks import Contestant
 from benchmarks.errors import TrimfitError
-from hardware_profiles import Conditions, Device, LatencyProfile
+from hardware_profiles import Conditions, Device, LatencyProfile, OnnxRuntimeCpu
 from hardware_profiles.runtimes.sparse import dispatcher
 from hardware_profiles.runtimes.sparse.dispatcher import LIMIT
 from optimizer.advice import advisor, places
@@ -25,6 +26,7 @@ from optimizer.advice.places import place_of, places_of
 from optimizer.advice.record import AdviceAcross, Measured, Ratio
 from optimizer.advice.site import Site
 from optimizer.cli import main
+from optimizer.measuring import measure_models
 from optimizer.model_shape import ModelShape
 from optimizer.progress import Silent
 
@@ -119,7 +121,7 @@ def test_the_page_says_what_was_measured_and_what_only_predicted() -> None:
     text = " ".join(page(pair(origin=origin, targets=(untried, untried))).split())
     assert "- fp32: slide rule, batch 1, 8 tokens, 1 thread; measured on the device (measured_device)" in text
     assert f"predicted from {origin}; nothing of it is measured now (measured_device)" in text
-    assert text.count("x measured, ") == 1
+    assert text.count("measured: ") == 1
 
 
 # devices that are only profiles
@@ -210,6 +212,23 @@ def test_what_is_measured_of_a_limited_device_is_measured_under_the_limit(monkey
     assert LIMIT not in os.environ
 
 
+def test_processes_that_time_models_are_told_the_limit_and_their_measurements_say_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher, "instruction_sets", lambda: ("fma", "avx2", "avx512f", "avx512bw", "avx512vl"))
+    asked: list[Contestant] = []
+    monkeypatch.setattr("optimizer.measuring.measure", lambda contestants, **_: asked.extend(contestants) or ())
+    model = tmp_path / "model.bin"
+    model.write_bytes(b"a model")
+    for limit in ("avx2", None):
+        with dispatcher.limited_to(limit):
+            measure_models(
+                {"model": (model, OnnxRuntimeCpu())}, made.WORKLOAD, model, seed=0, advance=lambda _share: None
+            )
+    assert [contestant.env for contestant in asked] == [{LIMIT: "avx2"}, {}]
+    assert asked[0].subject.options == {"env": {LIMIT: "avx2"}}
+
+
 # the command
 
 
@@ -236,4 +255,5 @@ def test_several_devices_are_compared_on_the_command_line(
 def test_a_measured_ratio_stands_beside_the_predicted_one() -> None:
     measured = Measured(ms=1.4, teacher_ms=6.0, speedup=Ratio(value=4.29, low=4.2, high=4.4))
     assert pair().advice[0].targets[0].measured == measured
-    assert "4.29x measured, 1.40 ms" in page(pair())
+    assert "measured: 1.40 ms" in page(pair())
+    assert "4.29x (4.20 to 4.40)" in page(pair())
