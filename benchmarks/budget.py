@@ -29,13 +29,15 @@ class Budget(BaseModel):
     precision: float = Field(default=0.01, gt=0)
     """Wanted half width of the 95 % interval, relative to the estimate."""
     max_seconds: float | None = Field(default=None, gt=0)
-    """For everything; None: 7.5 s a contestant and length of its calls. Slow models are still launched `min_launches`
-    times."""
+    """For everything; None: 7.5 s a contestant, and half of that for every further length of its calls. Slow models are
+    still launched `min_launches` times."""
     min_launches: int = Field(default=3, ge=1)
 
-    def seconds_for(self, contestants: int) -> float:
-        """The time limit of a run of so many contestants (each once for every length of its calls)."""
-        return SECONDS_EACH * contestants if self.max_seconds is None else self.max_seconds
+    def seconds_for(self, contestants: int, further_lengths: int = 0) -> float:
+        """The time limit of a run of so many contestants, with so many lengths of their calls beyond one each."""
+        if self.max_seconds is not None:
+            return self.max_seconds
+        return SECONDS_EACH * (contestants + further_lengths / 2)
 
     def rounds_for(self, limit: float, setup: float, round_seconds: float) -> int:
         """How many rounds fit into one launch's part of the limit after `setup` seconds; at least 1."""

@@ -125,7 +125,7 @@ class _Race:
         self.entries, self.budget, self.seed = entries, budget, seed
         self.rng = np.random.default_rng(seed)
         self.turns = [(i, at) for i, entry in enumerate(entries) for at in entry.lengths]  # of a round
-        self.limit = budget.seconds_for(len(self.turns))
+        self.limit = budget.seconds_for(len(entries), len(self.turns) - len(entries))
         self.start = time.perf_counter()
         self.done = 0
         self.subjects = [entry.contestant.subject for entry in entries]

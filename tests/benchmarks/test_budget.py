@@ -27,6 +27,11 @@ def test_the_time_limit_grows_with_the_contestants_unless_given():
     assert Budget(max_seconds=3).seconds_for(9) == 3
 
 
+def test_a_further_length_is_half_a_contestant():
+    assert Budget().seconds_for(2, further_lengths=4) == 30
+    assert Budget(max_seconds=3).seconds_for(2, further_lengths=4) == 3
+
+
 @pytest.mark.parametrize(("round_seconds", "rounds"), [(0.01, 8), (0.25, 4), (99, 1)])
 def test_slow_calls_get_fewer_rounds_but_at_least_one(round_seconds, rounds):
     assert Budget().rounds_for(16, 1.0, round_seconds) == rounds

@@ -66,7 +66,11 @@ def rows_of(part: str) -> list[tuple[str, int]]:
     rng = np.random.default_rng(len(part))
     words = {0: ["dull", "bad", "tedious", "flat"], 1: ["moving", "bright", "funny", "fine"]}
     labels = rng.integers(0, 2, 1500 if part == "train" else 200)
-    return [(f"a {rng.choice(words[k])} film with {rng.choice(words[k])} scenes", int(k)) for k in labels]
+    more = rng.integers(0, 12, len(labels))  # so that rows differ in length
+    return [
+        (f"a {rng.choice(words[k])} film with {rng.choice(words[k])} scenes{' and songs' * n}", int(k))
+        for k, n in zip(labels, more, strict=True)
+    ]
 
 
 @pytest.fixture

@@ -128,10 +128,11 @@ def test_a_target_that_the_device_cannot_reach_is_refused_with_what_it_can(
 def test_without_a_latency_to_reach_the_score_is_kept_at_the_datas_own_lengths(
     encoder: Path, data: Path, tmp_path: Path, cache: Path, tiny_effort: Effort, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a profile that looks at every graph for a moment only."""
+    """With profile and timing cut short."""
     monkeypatch.setenv("TRIMFIT_CACHE", str(cache))
     monkeypatch.setitem(bench._SECONDS_PER_GRAPH, "fast", 0.02)
     monkeypatch.setitem(bench._ROUNDS, "fast", 6)
+    monkeypatch.setattr("benchmarks.budget.SECONDS_EACH", 3.0)
     deployment = optimizer.optimize(
         encoder,
         data,
