@@ -8,7 +8,7 @@ from typing import Literal
 from benchmarks.workload import Workload
 from hardware_profiles.shape import EncoderShape
 from hardware_profiles.unit import Kind, Pattern, Unit, weight_bytes, zeros_in_words
-from hardware_profiles.widths import anchor_shapes, ffn_widths, head_widths, ladder
+from hardware_profiles.widths import anchor_shapes, ffn_widths, head_widths, ladder, more_anchor_shapes
 
 __all__ = ["SKIPPED", "SPARSITIES", "Effort", "ProfileRequest", "Whole"]
 
@@ -17,7 +17,9 @@ Effort = Literal["fast", "default", "thorough"]
 SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95)
 SKIPPED: dict[str, Pattern] = {"fp32": "unstructured", "int8": "block"}
 """The zeros that sparse operators skip at a precision."""
+_MORE_SPARSITIES = (0.6, 0.7, 0.85, 0.975)  # when thorough
 _WHOLE_SPARSITIES = ((1.0, 0.8), (1.0, 0.95), (0.5, 0.9))  # (share of the depth, share of zeros)
+_MORE_WHOLE_SPARSITIES = ((1.0, 0.9), (0.5, 0.8), (0.5, 0.95))
 _RUNG_BYTES = 0.6e6  # of the unit that chains of a ladder repeat
 _REFERENCE_BYTES = 1e6  # of weights in each of the reference's two blocks
 
@@ -37,6 +39,8 @@ class ProfileRequest:
 
     `sparse` asks a runtime that skips zeros only what the stock runtime's profile cannot tell: blocks and models
     with the zeros it skips, the dense block they are compared with, and the sparsity at which layers break even.
+    `machine` also asks for the machine's peak and what threads bring, a matter of seconds. A thorough budget asks for
+    that too, for more sparsities and for more whole models.
     """
 
     hidden_size: int
@@ -50,6 +54,18 @@ class ProfileRequest:
     activation: str = "gelu"
     budget: Effort = "default"
     sparse: bool = False
+    machine: bool = False
+
+    @property
+    def asks_for_machine(self) -> bool:
+        """Whether the machine's peak and what threads bring are to be known; of the stock runtime only."""
+        return (self.machine or self.budget == "thorough") and not self.sparse
+
+    @property
+    def all_sparsities(self) -> tuple[float, ...]:
+        """The shares of zeros that are measured, ascending; none where none was asked for."""
+        more = _MORE_SPARSITIES if self.sparsities and self.budget == "thorough" else ()
+        return tuple(sorted({*self.sparsities, *more}))
 
     def pattern(self, precision: str) -> Pattern:
         """Which zeros are measured at a precision."""
@@ -72,7 +88,7 @@ class ProfileRequest:
         widths = head_widths(self.max_heads) if kind == "attention" else ffn_widths(self.max_ffn)
         dense = (self.unit(kind, width) for width in (widths[-1:] if self.sparse else widths))
         pattern = self.pattern(precision)
-        return (*dense, *(self.unit(kind, widths[-1], sparsity, pattern) for sparsity in self.sparsities))
+        return (*dense, *(self.unit(kind, widths[-1], sparsity, pattern) for sparsity in self.all_sparsities))
 
     def anchors(self, precision: str = "fp32") -> dict[str, Whole]:
         """Whole models to be timed, by name."""
@@ -80,6 +96,8 @@ class ProfileRequest:
             return self._with_zeros(self.pattern(precision))
         heads, ffn = head_widths(self.max_heads), ffn_widths(self.max_ffn)
         shapes = anchor_shapes(self.hidden_size, self.head_size, heads, ffn, self.depth)
+        if self.budget == "thorough":
+            shapes |= more_anchor_shapes(self.hidden_size, self.head_size, heads, ffn, self.depth)
         return {name: Whole(shape) for name, shape in shapes.items()}
 
     def linears(self) -> tuple[tuple[int, int], ...]:
@@ -90,7 +108,8 @@ class ProfileRequest:
 
     def _with_zeros(self, pattern: Pattern) -> dict[str, Whole]:
         found = {}
-        for share, sparsity in _WHOLE_SPARSITIES:
+        wanted = (*_WHOLE_SPARSITIES, *(_MORE_WHOLE_SPARSITIES if self.budget == "thorough" else ()))
+        for share, sparsity in wanted:
             if sparsity <= max(self.sparsities, default=0.0):
                 depth = max(1, round(share * self.depth))
                 shape = EncoderShape.uniform(self.hidden_size, self.head_size, depth, self.max_heads, self.max_ffn)

@@ -116,9 +116,13 @@ def profile_of(
     effort: Effort,
     progress: Progress,
     activation: str = "gelu",
+    machine: bool = False,
 ) -> LatencyProfile:
-    """The device's profile for models up to this shape with the stock runtime, from the cache where it is known."""
-    request = _request(shape, workload, effort, activation)
+    """The device's profile for models up to this shape with the stock runtime, from the cache where it is known.
+
+    `machine`: with the machine's peak and what threads bring.
+    """
+    request = replace(_request(shape, workload, effort, activation), machine=machine)
     profile = _profiled(device, get(RUNTIME), request, progress)
     progress.say(f"runtime options that are fastest here: {profile.runtime.options() or 'the stock ones'}")
     return profile
