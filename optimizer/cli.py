@@ -144,6 +144,7 @@ def profile(
         str, typer.Option(help="onnxruntime-cpu, or onnxruntime-cpu+sparse for what zeros bring.")
     ] = "onnxruntime-cpu",
     out: Annotated[Path | None, typer.Option(help="Also write the profile to this JSON file.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Also draw the profile on this HTML page.")] = None,
     batch: BatchOption = 1,
     seq_len: Annotated[int, typer.Option("--seq-len", min=1, help="Tokens a row.")] = 128,
     threads: ThreadsOption = None,
@@ -153,6 +154,7 @@ def profile(
 ) -> None:
     """Measure what the pieces of a transformer cost on a device."""
     from hardware_profiles import get, profile_table, resolve
+    from hardware_profiles.page import write_page
     from optimizer.architecture import Architecture, LayerShape
     from optimizer.effort import choose_effort
     from optimizer.model_shape import ModelShape
@@ -169,10 +171,14 @@ def profile(
         shape, activation = found_shape.architecture, found_shape.activation
     workload = Workload(batch=batch, seq_len=seq_len, threads=threads or where.cores)
     effort = choose_effort(fast, thorough)
-    found = profile_of(where, shape, workload, effort, ConsoleProgress(), activation)
+    found = profile_of(where, shape, workload, effort, ConsoleProgress(), activation, machine=html is not None)
+    profiles = [found]
     if runtime != RUNTIME:
         zeros = sparse_profile_of(found, shape, workload, effort, ConsoleProgress(), activation)
+        profiles += [zeros] if zeros else []
         found = zeros.over(found) if zeros else found
+    if html is not None:
+        write_page(html, profiles)
     if out is not None:
         found.save(out)
     if json:
