@@ -18,7 +18,7 @@ from hardware_profiles.shape import HasShape
 from hardware_profiles.unit import Kind, Pattern, block_weights, weight_bytes, zeros_in_words
 from hardware_profiles.zeros_curve import ZerosCurve, memory_seconds
 
-__all__ = ["Case", "LatencyTable", "in_cache", "tables_of", "weight_of"]
+__all__ = ["Case", "LatencyTable", "in_cache", "spread", "tables_of"]
 
 _WHAT = {"attention": "heads", "ffn": "neurons", "glue": "copies"}
 _BLOCKS: tuple[Kind, ...] = ("attention", "ffn")
@@ -143,13 +143,9 @@ def in_cache(entry: UnitTiming, clock: Clock, cache: CacheModel) -> float:
     return max(0.0, entry.unit_seconds * clock.factor(entry) - cache.extra_seconds(entry.total_bytes) / entry.repeat)
 
 
-def weight_of(entry: UnitTiming, clock: Clock) -> float:
-    """How much a timing counts among others: the inverse square of its spread, of one copy on the profile's clock.
-
-    A block that was timed in a busy moment does not lift its steadier neighbours.
-    """
-    spread = max(entry.iqr, _LEAST_SPREAD * entry.seconds) / entry.repeat
-    return float((spread * clock.factor(entry)) ** -2)
+def spread(entry: UnitTiming, clock: Clock) -> float:
+    """Interquartile range in seconds of one copy of a measured block, on the profile's clock; never nothing."""
+    return max(entry.iqr, _LEAST_SPREAD * entry.seconds) / entry.repeat * clock.factor(entry)
 
 
 def tables_of(profile: LatencyProfile, clock: Clock) -> dict[Case, LatencyTable]:
@@ -173,7 +169,8 @@ def _curve(
         raise TrimfitError(f"got a profile without {kind} for {case}, expected some: profile it again")
     dense.sort(key=lambda entry: entry.unit.width)
     seconds = np.array([in_cache(entry, clock, cache) for entry in dense])
-    weights = np.array([weight_of(entry, clock) for entry in dense])
+    # a block that was timed in a busy moment does not lift its steadier neighbours
+    weights = np.array([spread(entry, clock) for entry in dense]) ** -2
     return np.array([entry.unit.width for entry in dense]), isotonic(seconds, weights)
 
 

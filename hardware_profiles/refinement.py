@@ -9,7 +9,7 @@ import numpy as np
 
 from hardware_profiles.clock import Clock
 from hardware_profiles.isotonic import isotonic
-from hardware_profiles.latency_table import weight_of
+from hardware_profiles.latency_table import spread
 from hardware_profiles.profile import LatencyProfile
 from hardware_profiles.profile_request import ProfileRequest
 from hardware_profiles.unit import Kind
@@ -43,30 +43,29 @@ def refined_widths(
         key=lambda entry: entry.unit.width,
     )
     widths = [entry.unit.width for entry in found]
-    seconds = isotonic(
-        np.array([entry.unit_seconds * clock.factor(entry) for entry in found]),
-        np.array([weight_of(entry, clock) for entry in found]),
-    )
+    spreads = np.array([spread(entry, clock) for entry in found])
+    seconds = isotonic(np.array([entry.unit_seconds * clock.factor(entry) for entry in found]), spreads**-2)
     left = most - len(set(widths) - base)
-    return midpoints(widths, [float(value) for value in seconds], _MULTIPLE[kind], min(count, left))
+    return midpoints(widths, list(seconds), list(spreads), _MULTIPLE[kind], min(count, left))
 
 
-def midpoints(widths: Sequence[int], seconds: Sequence[float], multiple: int, count: int) -> tuple[int, ...]:
+def midpoints(
+    widths: Sequence[int], seconds: Sequence[float], spreads: Sequence[float], multiple: int, count: int
+) -> tuple[int, ...]:
     """The middles, at a `multiple`, of the up to `count` intervals whose ends differ most in `seconds`.
 
-    `widths` ascend and `seconds` do not fall. Not looked into: the interval above a removed block (width 0), one that
-    holds no multiple, and one whose ends differ by less than 2 % of the longest time.
+    `widths` ascend and `seconds` do not fall; `spreads` are their interquartile ranges. Not looked into: the interval
+    above a removed block (width 0), one that holds no multiple, and one whose ends differ by less than 2 % of the
+    longest time or than the mean of their spreads.
     """
     if count < 1 or len(widths) < 2:
         return ()
-    rises = np.diff(seconds)
-    middles = [_middle(low, high, multiple) for low, high in pairwise(widths)]
     worth = _WORTH * max(seconds)
-    found = [
-        (-float(rise), middle)
-        for rise, middle, low in zip(rises, middles, widths, strict=False)
-        if low and middle is not None and rise >= worth
-    ]
+    found = []
+    for (low, start, left), (high, end, right) in pairwise(zip(widths, seconds, spreads, strict=True)):
+        middle = _middle(low, high, multiple)
+        if low and middle is not None and end - start >= max(worth, (left + right) / 2):
+            found.append((start - end, middle))
     return tuple(sorted(middle for _, middle in sorted(found)[:count]))
 
 

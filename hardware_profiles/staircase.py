@@ -22,19 +22,20 @@ class Step:
     steepness: float
 
 
-def steps(widths: Sequence[int], seconds: Sequence[float]) -> tuple[Step, ...]:
+def steps(widths: Sequence[int], seconds: Sequence[float], spreads: Sequence[float]) -> tuple[Step, ...]:
     """The intervals that rise at least 1.5 times as steeply as all from the narrowest block to the widest, in order.
 
-    `widths` ascend and `seconds` do not fall; a removed block (width 0) is left out, and so is a rise of less than 2 %
-    of the widest block's time.
+    `widths` ascend and `seconds` do not fall; `spreads` are their interquartile ranges. A removed block (width 0) is
+    left out, and so is a rise of less than 2 % of the widest block's time or than the mean of the spreads at its ends.
     """
-    measured = [(width, value) for width, value in zip(widths, seconds, strict=True) if width]
+    measured = [point for point in zip(widths, seconds, spreads, strict=True) if point[0]]
     if len(measured) < 2 or measured[-1][1] <= measured[0][1]:
         return ()
-    (first, least), (last, most) = measured[0], measured[-1]
+    (first, least, _), (last, most, _) = measured[0], measured[-1]
     average = (most - least) / (last - first)
-    found = (
-        Step(low, high, end - start, (end - start) / (high - low) / average)
-        for (low, start), (high, end) in pairwise(measured)
-    )
-    return tuple(step for step in found if step.steepness >= _STEEP and step.seconds >= _HIGH * most)
+    found = []
+    for (low, start, left), (high, end, right) in pairwise(measured):
+        step = Step(low, high, end - start, (end - start) / (high - low) / average)
+        if step.steepness >= _STEEP and step.seconds >= max(_HIGH * most, (left + right) / 2):
+            found.append(step)
+    return tuple(found)

@@ -14,7 +14,7 @@ from hardware_profiles.latency_model import LatencyModel
 from hardware_profiles.page.peak_figure import PeakLine, peak_figure, peak_lines
 from hardware_profiles.page.runtime_figure import runtime_bars, runtime_figure
 from hardware_profiles.page.subject import BLOCKS, WORDS, Subject
-from hardware_profiles.page.thread_figure import thread_figure, thread_lines
+from hardware_profiles.page.thread_figure import ThreadLine, thread_figure, thread_lines
 from hardware_profiles.page.width_figure import WidthCurve, width_curves, width_figure
 from hardware_profiles.page.zeros_figure import break_even_points, zeros_figure, zeros_lines
 from hardware_profiles.profile import Anchor, LatencyProfile
@@ -58,7 +58,7 @@ def _context(subject: Subject) -> dict[str, Any]:
         "zeros": [panel for panel in zeros if panel],
         "break_even": _break_even_table(subject),
         "runtimes": both(lambda width: runtime_figure(models, width)) if models else "",
-        "threads": both(lambda width: thread_figure(threads, min(width, _HALF))) if threads else "",
+        "threads": _threads(threads) if threads else None,
         "peaks": [_peak(peaks[kind]) for kind in BLOCKS if peaks[kind]],
     }
     return {
@@ -161,6 +161,15 @@ def _break_even(sparsity: float | None) -> str:
     return "never" if sparsity >= 1 else percent(sparsity)
 
 
+def _threads(lines: list[ThreadLine]) -> dict[str, Any]:
+    counts = sorted({threads for line in lines for threads, _ in line.ms})
+    known = {(line.precision, threads): ms for line in lines for threads, ms in line.ms}
+    precisions = [line.precision for line in lines]
+    rows = [(count, [milliseconds(known.get((precision, count))) for precision in precisions]) for count in counts]
+    figure = both(lambda width: thread_figure(lines, min(width, _HALF)))
+    return {"figure": figure, "precisions": precisions, "rows": rows}
+
+
 def _peak(lines: list[PeakLine]) -> dict[str, Any]:
     return {
         "name": WORDS[lines[0].kind][0],
@@ -175,11 +184,10 @@ def _memory(subject: Subject) -> Iterator[str]:
     for precision in subject.tables(subject.stock):
         capacity, ms_per_mb = model.cache_facts(subject.workload, precision, hidden_size=subject.hidden_size)
         if ms_per_mb:
-            rate = 1 / ms_per_mb
-            share = f", {rate / bandwidths[0].gigabytes_per_second:.0%} of the memory's" if bandwidths else ""
+            streaming = f"; streaming reaches {bandwidths[0].gigabytes_per_second:.3g}" if bandwidths else ""
             yield (
-                f"{precision}: weights beyond about {capacity:.0f} MB are read from memory in every call, "
-                f"at {rate:.3g} GB/s{share}."
+                f"{precision}: weights beyond about {capacity:.0f} MB no longer stay in the caches; reading them adds "
+                f"{1e3 * ms_per_mb:.0f} us a MB (as much as {1 / ms_per_mb:.3g} GB/s would{streaming})."
             )
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from benchmarks.drawing import axes, svg
-from benchmarks.drawing.labels import place
 from benchmarks.drawing.numbers import milliseconds
 from benchmarks.drawing.scale import Scale, logarithmic
 from hardware_profiles.page.legend import legend, series
@@ -49,8 +48,6 @@ def thread_figure(lines: Sequence[ThreadLine], width: int = 492, height: int = 3
     x = logarithmic(counts, _LEFT + 20, width - _RIGHT - 30)
     gains = [gain for line in lines for _, gain in line.speedups]
     y = logarithmic([1, counts[-1], *gains], height - _BOTTOM, _TOP)
-    points = [(x(threads), y(gain)) for line in lines for threads, gain in line.speedups]
-    names = place(points, [milliseconds(ms) for line in lines for _, ms in line.ms], width, height - _BOTTOM)
     ideal = [(x(counts[0]), y(counts[0])), (x(counts[-1]), y(counts[-1]))]
     return svg.drawing(
         width, height, "speed-up against number of threads",
@@ -60,7 +57,6 @@ def thread_figure(lines: Sequence[ThreadLine], width: int = 492, height: int = 3
         svg.text(x.end, height - _BOTTOM + axes.NAME_GAP, "threads", "axis-name", "end"),
         svg.polyline(ideal, "even"),
         *(_line(line, series(number), x, y) for number, line in enumerate(lines)),
-        *(svg.text(name.x, name.y, name.words, "label tick", name.anchor) for name in names if name),
         legend([(line.precision, series(n)) for n, line in enumerate(lines)], _LEFT, height - 12),
     )  # fmt: skip
 

@@ -11,7 +11,7 @@ from benchmarks.drawing import axes, svg
 from benchmarks.drawing.numbers import milliseconds
 from benchmarks.drawing.scale import Scale
 from hardware_profiles.clock import Clock
-from hardware_profiles.latency_table import in_cache
+from hardware_profiles.latency_table import in_cache, spread
 from hardware_profiles.page.legend import legend, series
 from hardware_profiles.page.subject import WORDS, Subject
 from hardware_profiles.staircase import Step, steps
@@ -72,18 +72,16 @@ def _curves(subject: Subject, kind: Kind) -> Iterator[WidthCurve]:
             for entry in subject.stock.entries
             if (entry.unit.kind, entry.unit.sparsity, entry.precision) == (kind, 0.0, precision)
         ]
-        blocks = (
-            TimedBlock(
-                entry.unit.width,
-                1e3 * in_cache(entry, clock, table.cache),
-                1e3 * entry.iqr * clock.factor(entry) / entry.repeat,
-            )
-            for entry in sorted(entries, key=lambda entry: entry.unit.width)
+        entries.sort(key=lambda entry: entry.unit.width)
+        spreads = [spread(entry, clock) for entry in entries]
+        blocks = tuple(
+            TimedBlock(entry.unit.width, 1e3 * in_cache(entry, clock, table.cache), 1e3 * iqr)
+            for entry, iqr in zip(entries, spreads, strict=True)
         )
-        widths, seconds = ([float(value) for value in values] for values in table.curves[kind])
-        whole = [int(width) for width in widths]
-        model = tuple((width, 1e3 * value) for width, value in zip(whole, seconds, strict=True))
-        yield WidthCurve(kind, precision, tuple(blocks), model, steps(whole, seconds))
+        widths, seconds = table.curves[kind]
+        model = tuple((int(width), 1e3 * float(value)) for width, value in zip(widths, seconds, strict=True))
+        found = steps([int(width) for width in widths], [float(value) for value in seconds], spreads)
+        yield WidthCurve(kind, precision, blocks, model, found)
 
 
 def _curve(curve: WidthCurve, colour: str, x: Scale, y: Scale) -> Markup:

@@ -52,23 +52,28 @@ def measuring(monkeypatch):
     return fake
 
 
+def between(widths, seconds, multiple=16, count=9, spread=0.01):
+    return midpoints(widths, seconds, [spread] * len(widths), multiple, count)
+
+
 def test_the_interval_that_rises_most_is_halved():
-    assert midpoints((0, 64, 128, 256), (0.0, 1.0, 1.1, 5.0), 16, 1) == (192,)
-    assert midpoints((0, 64, 128, 256), (0.0, 1.0, 1.5, 5.0), 16, 2) == (96, 192)
+    assert between((0, 64, 128, 256), (0.0, 1.0, 1.1, 5.0), count=1) == (192,)
+    assert between((0, 64, 128, 256), (0.0, 1.0, 1.5, 5.0), count=2) == (96, 192)
 
 
 def test_a_removed_block_is_no_step():
-    assert midpoints((0, 64, 128), (0.0, 9.0, 9.0), 16, 9) == ()
+    assert between((0, 64, 128), (0.0, 9.0, 9.0)) == ()
 
 
 def test_no_finer_than_kernels_work():
-    assert midpoints((64, 80), (1.0, 9.0), 16, 9) == ()
-    assert midpoints((64, 96), (1.0, 9.0), 16, 9) == (80,)
-    assert midpoints((1, 2, 4), (1.0, 2.0, 3.0), 1, 9) == (3,)
+    assert between((64, 80), (1.0, 9.0)) == ()
+    assert between((64, 96), (1.0, 9.0)) == (80,)
+    assert between((1, 2, 4), (1.0, 2.0, 3.0), multiple=1) == (3,)
 
 
 def test_small_differences_are_noise():
-    assert midpoints((64, 128, 256), (1.0, 1.01, 1.02), 16, 9) == ()
+    assert between((64, 128, 256), (1.0, 1.01, 1.02), spread=0.0) == ()
+    assert between((64, 128, 256), (1.0, 2.0, 4.0), spread=1.5) == (192,)
 
 
 def test_a_busy_moment_is_no_step():
@@ -82,8 +87,8 @@ def test_a_busy_moment_is_no_step():
 
 
 def test_none_are_asked_for_once_there_are_enough():
-    assert midpoints((64, 128), (1.0, 9.0), 16, 0) == ()
-    assert midpoints((64, 128), (1.0, 9.0), 16, -1) == ()
+    assert between((64, 128), (1.0, 9.0), count=0) == ()
+    assert between((64, 128), (1.0, 9.0), count=-1) == ()
 
 
 def test_rounds_close_in_on_the_step(tmp_path, measuring):
@@ -109,10 +114,11 @@ def test_what_was_refined_is_not_refined_again(tmp_path, measuring, budget):
 
 def test_steps_are_where_it_is_steeper_than_on_the_whole():
     widths, seconds = (0, 8, 16, 24, 40), (0.0, 1.0, 1.0, 5.0, 5.0)
-    assert steps(widths, seconds) == (Step(16, 24, 4.0, 4.0),)
+    assert steps(widths, seconds, (0.1,) * 5) == (Step(16, 24, 4.0, 4.0),)
+    assert steps(widths, seconds, (0.1, 0.1, 4.0, 4.1, 0.1)) == ()
 
 
 def test_a_ramp_has_no_steps():
-    assert steps((0, 10, 20, 40), (0.0, 1.0, 2.0, 4.0)) == ()
-    assert steps((0, 10), (0.0, 1.0)) == ()
-    assert steps((10, 20), (1.0, 1.0)) == ()
+    assert steps((0, 10, 20, 40), (0.0, 1.0, 2.0, 4.0), (0.1,) * 4) == ()
+    assert steps((0, 10), (0.0, 1.0), (0.1,) * 2) == ()
+    assert steps((10, 20), (1.0, 1.0), (0.1,) * 2) == ()
