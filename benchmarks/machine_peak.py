@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from benchmarks.budget import Budget
 from benchmarks.calls import measure_calls
 
-__all__ = ["MachinePeak", "machine_peak"]
+__all__ = ["GraphCall", "MachinePeak", "machine_peak"]
 
 Precision = Literal["fp32", "int8"]
 
@@ -57,8 +57,8 @@ def machine_peak(threads: int = 1, precision: Precision = "fp32") -> MachinePeak
     return MachinePeak(gflops=float(rates[best]), threads=threads, precision=precision, shape=best)
 
 
-class _Product:
-    """One matrix product with constant weights, as a call."""
+class GraphCall:
+    """An ONNX model with its inputs, as a call without arguments."""
 
     def __init__(self, model: bytes, feed: dict[str, np.ndarray], threads: int) -> None:
         import onnxruntime
@@ -69,10 +69,11 @@ class _Product:
         self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
     def __call__(self) -> object:
+        """Run it."""
         return self.session.run(None, self.feed)
 
 
-def _product(shape: tuple[int, int, int], threads: int, precision: Precision) -> _Product:
+def _product(shape: tuple[int, int, int], threads: int, precision: Precision) -> GraphCall:
     rows, width, out = shape
     kind, dtype = TYPES[precision]
     rng = np.random.default_rng(0)
@@ -87,4 +88,4 @@ def _product(shape: tuple[int, int, int], threads: int, precision: Precision) ->
         [numpy_helper.from_array(weights, "w")],
     )
     model: onnx.ModelProto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    return _Product(model.SerializeToString(), {"x": left}, threads)
+    return GraphCall(model.SerializeToString(), {"x": left}, threads)

@@ -17,6 +17,7 @@ from benchmarks import Budget, measure_calls
 from hardware_profiles.micro_graph import encoder_graph, random_inputs, unit_graph
 from hardware_profiles.profile import Anchor, LatencyProfile, UnitTiming
 from hardware_profiles.profile_request import Effort, ProfileRequest, Whole
+from hardware_profiles.refinement import refined_widths
 from hardware_profiles.runtimes import Runtime, Session
 from hardware_profiles.unit import Kind, Unit, weight_bytes
 
@@ -31,6 +32,9 @@ _BYTES_PER_CHAIN = 3e6  # small, so that units are timed with their weights in t
 _MOST_REPEAT = 8
 _BUILDING = 0.4  # share of the time that building and loading takes
 _MEMORY_SHARE = 0.25  # of the free memory, for the weights of the graphs that are timed together
+_REFINING: dict[Effort, tuple[int, int]] = {"fast": (0, 1), "default": (8, 4), "thorough": (32, 4)}
+"""Widths of each kind of block that are added at most in the search for steps, and how many at a time."""
+_FIXED = 2  # graphs that are timed with every batch: the glue and the reference
 _KINDS: tuple[Kind, ...] = ("attention", "ffn")
 _COPIES_IN_MEMORY = 3  # of a weight while a model is loaded
 
@@ -56,11 +60,15 @@ class Timing:
 
 @dataclass(frozen=True)
 class _Graph:
-    """A model to be timed: its name, how it is written to a path, and the bytes of its weights."""
+    """A model to be timed: its name, how it is written to a path, the bytes of its weights, where its time is kept.
+
+    `add` takes a profile and the timings of this graph, of the glue and of the reference encoder.
+    """
 
     name: str
     build: Callable[[Path], Path]
     size: float
+    add: Callable[[LatencyProfile, Timing, Timing, Timing], LatencyProfile]
 
 
 class Bench:
@@ -72,34 +80,28 @@ class Bench:
         self.precision = precision
         self.seed = seed
         self._reference = self._encoder("reference", Whole(request.reference))
-        self._glue = self._chain(request.unit("glue"), 1)
+        self._glue = self._chain(request.unit("glue"), 1, _entry)
 
-    def complete(self, profile: LatencyProfile, report: Report) -> LatencyProfile:
-        """Time the units, ladder and whole models that the profile lacks and add them.
+    def steps(self, profile: LatencyProfile, report: Report) -> Iterator[LatencyProfile]:
+        """Time what the profile lacks; yields the profile after each part, so that it can be kept.
 
-        All take turns, so that a busy minute of the machine touches all alike; only what would not fit into
-        memory together is timed in batches.
+        Blocks and the whole models that correct their sum take turns, so that a busy minute of the machine touches
+        all alike; what only has to agree within itself comes in parts of its own, and so does what would not fit into
+        memory together. Then the widths between which latency rises most are looked into.
         """
-        units = [(unit, self._repeat(unit)) for unit in self._missing_units(profile)]
-        ladder = self._missing_ladder(profile)
-        wholes = self._missing_anchors(profile)
-        graphs = [self._chain(unit, copies) for unit, copies in (*units, *ladder)]
-        graphs += [self._encoder(name, whole) for name, whole in wholes.items()]
-        times: dict[str, tuple[Timing, Timing, Timing]] = {}
-        batches = list(_batches({graph.name: graph for graph in graphs}.values()))
-        for number, batch in enumerate(batches):
-
-            def part(label: str, share: float, done: int = number) -> None:
-                report(label, (done + share) / len(batches))
-
-            mine = self._times(batch, part)
-            fixed = mine[self._glue.name], mine[self._reference.name]
-            times |= {graph.name: (mine[graph.name], *fixed) for graph in batch}
-        return (
-            profile.with_entries(self._unit_timing(*chain, times) for chain in units)
-            .with_ladder(self._unit_timing(*chain, times) for chain in ladder)
-            .with_anchor(*(self._anchor(name, whole, times) for name, whole in wholes.items()))
-        )
+        batches = [batch for part in self._parts(profile) for batch in _batches(part)]
+        most, each = (0, 1) if self.request.sparse else _REFINING[self.request.budget]
+        total = sum(len(batch) + _FIXED for batch in batches) + most * (each + _FIXED) / each
+        done = 0.0
+        for batch in batches:
+            profile = self._grown(profile, batch, _part(report, done / total, (len(batch) + _FIXED) / total))
+            done += len(batch) + _FIXED
+            yield profile
+        while batch := self._between(profile, each, most):
+            size = len(batch) * (each + _FIXED) / each
+            profile = self._grown(profile, batch, _part(report, done / total, size / total))
+            done += size
+            yield profile
 
     def options(self, alternatives: Mapping[str, Runtime]) -> dict[str, Timing]:
         """Time a whole encoder under each option set."""
@@ -110,7 +112,33 @@ class Bench:
             sessions = {name: runtime.session(model, threads) for name, runtime in alternatives.items()}
         return self._measure(sessions, lambda label, share: None)
 
+    def threads(self, counts: Sequence[int]) -> dict[int, Timing]:
+        """Time the largest whole encoder with each number of threads."""
+        name, whole = next(iter(self.request.anchors(self.precision).items()))
+        with tempfile.TemporaryDirectory(prefix="trimfit-") as folder:
+            model = self._prepared(self._encoder(name, whole), Path(folder))
+            sessions = {f"{count} threads": self.runtime.session(model, count) for count in counts}
+        found = self._measure(sessions, lambda label, share: None)
+        return dict(zip(counts, found.values(), strict=True))
+
     # -- what is missing ------------------------------------------------------------------------------------
+
+    def _parts(self, profile: LatencyProfile) -> Iterator[list[_Graph]]:
+        units = self._missing_units(profile)
+        zeros = [] if self.request.sparse else [unit for unit in units if unit.sparsity]
+        blocks = [self._block(unit) for unit in units if unit not in zeros]
+        wholes = self._missing_anchors(profile)
+        yield blocks + [self._encoder(name, whole) for name, whole in wholes.items()]
+        yield [self._block(unit) for unit in zeros]
+        yield [self._chain(unit, copies, _ladder) for unit, copies in self._missing_ladder(profile)]
+
+    def _between(self, profile: LatencyProfile, each: int, most: int) -> list[_Graph]:
+        """Blocks of widths where neighbours differ most."""
+        return [
+            self._block(self.request.unit(kind, width))
+            for kind in _KINDS
+            for width in refined_widths(profile, self.request, kind, self.precision, count=each, most=most)
+        ]
 
     def _missing_units(self, profile: LatencyProfile) -> list[Unit]:
         units = [unit for kind in _KINDS for unit in self.request.units(kind, self.precision)]
@@ -118,7 +146,7 @@ class Bench:
 
     def _missing_ladder(self, profile: LatencyProfile) -> list[tuple[Unit, int]]:
         known = {(e.unit, e.repeat) for e in profile.ladder if self._is_mine(e)}
-        return [chain for chain in self.request.ladder(self.precision) if chain not in known]
+        return [rung for rung in self.request.ladder(self.precision) if rung not in known]
 
     def _missing_anchors(self, profile: LatencyProfile) -> dict[str, Whole]:
         built = [a for a in profile.anchors if a.source == "built" and self._is_mine(a)]
@@ -128,34 +156,14 @@ class Bench:
     def _is_mine(self, item: UnitTiming | Anchor) -> bool:
         return item.workload == self.request.workload and item.precision == self.precision
 
-    # -- what comes out -------------------------------------------------------------------------------------
-
-    def _unit_timing(self, unit: Unit, copies: int, times: Mapping[str, tuple[Timing, Timing, Timing]]) -> UnitTiming:
-        timing, glue, reference = times[_chain_name(unit, copies)]
-        return UnitTiming(
-            unit=unit,
-            workload=self.request.workload,
-            precision=self.precision,
-            repeat=copies,
-            **vars(timing),
-            glue_seconds=glue.seconds,
-            reference_seconds=reference.seconds,
-        )
-
-    def _anchor(self, name: str, whole: Whole, times: Mapping[str, tuple[Timing, Timing, Timing]]) -> Anchor:
-        timing, _, reference = times[name]
-        return Anchor(
-            name=name,
-            **vars(whole),
-            workload=self.request.workload,
-            precision=self.precision,
-            **vars(timing),
-            activation=self.request.activation,
-            source="built",
-            reference_seconds=reference.seconds,
-        )
-
     # -- timing ---------------------------------------------------------------------------------------------
+
+    def _grown(self, profile: LatencyProfile, graphs: Sequence[_Graph], report: Report) -> LatencyProfile:
+        """The profile with the times of these graphs, taken in turns with the glue and the reference."""
+        times = self._times(graphs, report)
+        for graph in graphs:
+            profile = graph.add(profile, times[graph.name], times[self._glue.name], times[self._reference.name])
+        return profile
 
     def _times(self, graphs: Sequence[_Graph], report: Report) -> dict[str, Timing]:
         sessions = {}
@@ -181,12 +189,27 @@ class Bench:
 
     # -- graphs ---------------------------------------------------------------------------------------------
 
-    def _chain(self, unit: Unit, copies: int) -> _Graph:
+    def _block(self, unit: Unit) -> _Graph:
+        return self._chain(unit, self._repeat(unit), _entry)
+
+    def _chain(self, unit: Unit, copies: int, keep: Callable[[LatencyProfile, UnitTiming], LatencyProfile]) -> _Graph:
         seed = zlib.crc32(unit.model_dump_json().encode()) + self.seed
         length = self.request.workload.seq_len
         build = partial(unit_graph, unit, copies, seq_len=length, seed=seed)
-        size = weight_bytes(copies * unit.weights, self.precision)
-        return _Graph(_chain_name(unit, copies), build, size)
+
+        def add(profile: LatencyProfile, timing: Timing, glue: Timing, reference: Timing) -> LatencyProfile:
+            record = UnitTiming(
+                unit=unit,
+                workload=self.request.workload,
+                precision=self.precision,
+                repeat=copies,
+                **vars(timing),
+                glue_seconds=glue.seconds,
+                reference_seconds=reference.seconds,
+            )
+            return keep(profile, record)
+
+        return _Graph(f"{copies} x {unit}", build, weight_bytes(copies * unit.weights, self.precision), add)
 
     def _encoder(self, name: str, whole: Whole) -> _Graph:
         request, shape = self.request, whole.shape
@@ -200,9 +223,23 @@ class Bench:
             seq_len=request.workload.seq_len,
             seed=seed,
         )
+
+        def add(profile: LatencyProfile, timing: Timing, glue: Timing, reference: Timing) -> LatencyProfile:
+            record = Anchor(
+                name=name,
+                **vars(whole),
+                workload=request.workload,
+                precision=self.precision,
+                **vars(timing),
+                activation=request.activation,
+                source="built",
+                reference_seconds=reference.seconds,
+            )
+            return profile.with_anchor(record)
+
         blocks = [(request.unit("attention", x.heads), request.unit("ffn", x.ffn)) for x in shape.layers]
         weights = sum(unit.weights for pair in blocks for unit in pair)
-        return _Graph(name, build, weight_bytes(weights, self.precision))
+        return _Graph(name, build, weight_bytes(weights, self.precision), add)
 
     def _repeat(self, unit: Unit) -> int:
         """More copies of small units, whose time would drown in the glue's."""
@@ -230,8 +267,17 @@ def timings(
     return {name: Timing.of(np.concatenate([samples[name] for samples in passes])) for name in calls}
 
 
-def _chain_name(unit: Unit, copies: int) -> str:
-    return f"{copies} x {unit}"
+def _part(report: Report, start: float, size: float) -> Report:
+    """The same report for a part of the whole, both shares of it."""
+    return lambda label, share: report(label, min(1.0, start + share * size))
+
+
+def _entry(profile: LatencyProfile, timing: UnitTiming) -> LatencyProfile:
+    return profile.with_entries([timing])
+
+
+def _ladder(profile: LatencyProfile, timing: UnitTiming) -> LatencyProfile:
+    return profile.with_ladder([timing])
 
 
 def _batches(graphs: Iterable[_Graph]) -> Iterator[list[_Graph]]:

@@ -18,10 +18,11 @@ from hardware_profiles.shape import HasShape
 from hardware_profiles.unit import Kind, Pattern, block_weights, weight_bytes, zeros_in_words
 from hardware_profiles.zeros_curve import ZerosCurve, memory_seconds
 
-__all__ = ["Case", "LatencyTable", "tables_of"]
+__all__ = ["Case", "LatencyTable", "in_cache", "spread", "tables_of"]
 
 _WHAT = {"attention": "heads", "ffn": "neurons", "glue": "copies"}
 _BLOCKS: tuple[Kind, ...] = ("attention", "ffn")
+_LEAST_SPREAD = 1e-3  # of a graph's time: nothing is known more exactly
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,16 @@ class LatencyTable:
         return True
 
 
+def in_cache(entry: UnitTiming, clock: Clock, cache: CacheModel) -> float:
+    """Seconds of one copy of a measured block with its weights in cache, on the profile's clock."""
+    return max(0.0, entry.unit_seconds * clock.factor(entry) - cache.extra_seconds(entry.total_bytes) / entry.repeat)
+
+
+def spread(entry: UnitTiming, clock: Clock) -> float:
+    """Interquartile range in seconds of one copy of a measured block, on the profile's clock; never nothing."""
+    return max(entry.iqr, _LEAST_SPREAD * entry.seconds) / entry.repeat * clock.factor(entry)
+
+
 def tables_of(profile: LatencyProfile, clock: Clock) -> dict[Case, LatencyTable]:
     """One table for every case in a profile."""
     cases = dict.fromkeys(Case.of(entry) for entry in profile.entries)
@@ -157,11 +168,10 @@ def _curve(
     if not dense:
         raise TrimfitError(f"got a profile without {kind} for {case}, expected some: profile it again")
     dense.sort(key=lambda entry: entry.unit.width)
-    seconds = [
-        entry.unit_seconds * clock.factor(entry) - cache.extra_seconds(entry.total_bytes) / entry.repeat
-        for entry in dense
-    ]
-    return np.array([entry.unit.width for entry in dense]), isotonic(np.maximum(seconds, 0.0))
+    seconds = np.array([in_cache(entry, clock, cache) for entry in dense])
+    # a block that was timed in a busy moment does not lift its steadier neighbours
+    weights = np.array([spread(entry, clock) for entry in dense]) ** -2
+    return np.array([entry.unit.width for entry in dense]), isotonic(seconds, weights)
 
 
 def _pays_from(case: Case, profile: LatencyProfile) -> float:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from benchmarks.errors import TrimfitError
+from benchmarks.machine_peak import MachinePeak
+from benchmarks.memory_bandwidth import MemoryBandwidth
 from benchmarks.workload import Workload
 from hardware_profiles import runtimes
 from hardware_profiles.conditions import Conditions
@@ -23,6 +25,8 @@ from hardware_profiles.unit import Pattern, Unit, weight_bytes
 __all__ = ["FORMAT", "Anchor", "BreakEven", "LatencyProfile", "OptionTrial", "RuntimeRecord", "UnitTiming"]
 
 _NO_CHOICE = ("custom_op_library", "break_even")  # options that follow from the machine, or from `break_even`
+_T = TypeVar("_T")
+
 FORMAT: Literal[2] = 2  # 1 kept time by another reference model and knew no zeros that are skipped
 
 
@@ -163,6 +167,11 @@ class LatencyProfile(_Record):
             raise ValueError("what is emulated_functional can hold no milliseconds: measure on the device")
         return self
 
+    peaks: tuple[MachinePeak, ...] = ()
+    bandwidths: tuple[MemoryBandwidth, ...] = ()
+    thread_scaling: tuple[Anchor, ...] = ()
+    """One whole model timed in turns with each number of threads."""
+
     @property
     def runtime(self) -> Runtime:
         """The runtime with the options that were measured: the one to deploy with."""
@@ -201,15 +210,20 @@ class LatencyProfile(_Record):
 
         def is_near(anchor: Anchor) -> bool:
             sizes = (anchor.shape.hidden_size, anchor.shape.head_size, anchor.activation)
-            return sizes == (hidden_size, head_size, activation) and anchor.workload in points
+            return sizes == (hidden_size, head_size, activation)
+
+        def with_same_rows(anchor: Anchor) -> bool:
+            rows = {(point.batch, point.seq_len) for point in points}
+            return (anchor.workload.batch, anchor.workload.seq_len) in rows
 
         return self.model_copy(
             update={
                 "runtime_record": self.runtime_record.model_copy(update={"options": self._options_at(workload)}),
                 "entries": tuple(e for e in self.entries if is_asked(e.unit, e.workload)),
                 "ladder": tuple(e for e in self.ladder if is_asked(e.unit, e.workload)),
-                "anchors": tuple(a for a in self.anchors if is_near(a)),
+                "anchors": tuple(a for a in self.anchors if is_near(a) and a.workload in points),
                 "break_even": tuple(item for item in self.break_even if item.workload in points),
+                "thread_scaling": tuple(a for a in self.thread_scaling if is_near(a) and with_same_rows(a)),
             }
         )
 
@@ -234,23 +248,36 @@ class LatencyProfile(_Record):
 
     def with_entries(self, entries: Iterable[UnitTiming]) -> LatencyProfile:
         """Add timings; one of the same unit, workload and precision is replaced."""
-        table = {_entry_key(entry): entry for entry in (*self.entries, *entries)}
-        return self.model_copy(update={"entries": tuple(table.values())})
+        return self._with("entries", entries, _entry_key)
 
     def with_ladder(self, chains: Iterable[UnitTiming]) -> LatencyProfile:
         """Add chains of one unit; one of the same unit, length, workload and precision is replaced."""
-        table = {(*_entry_key(entry), entry.repeat): entry for entry in (*self.ladder, *chains)}
-        return self.model_copy(update={"ladder": tuple(table.values())})
+        return self._with("ladder", chains, lambda chain: (*_entry_key(chain), chain.repeat))
 
     def with_anchor(self, *anchors: Anchor) -> LatencyProfile:
         """Add whole models; one of the same name, shape, workload, precision and pattern is replaced."""
-        table = {_anchor_key(anchor): anchor for anchor in (*self.anchors, *anchors)}
-        return self.model_copy(update={"anchors": tuple(table.values())})
+        return self._with("anchors", anchors, _anchor_key)
 
     def with_break_even(self, items: Iterable[BreakEven]) -> LatencyProfile:
         """Add break-even points; one of the same layer, workload and precision is replaced."""
-        table = {_break_even_key(item): item for item in (*self.break_even, *items)}
-        return self.model_copy(update={"break_even": tuple(table.values())})
+        return self._with("break_even", items, _break_even_key)
+
+    def with_peaks(self, *peaks: MachinePeak) -> LatencyProfile:
+        """Add peaks; one of the same threads and precision is replaced."""
+        return self._with("peaks", peaks, lambda peak: (peak.threads, peak.precision))
+
+    def with_bandwidths(self, *bandwidths: MemoryBandwidth) -> LatencyProfile:
+        """Add bandwidths; one of the same threads is replaced."""
+        return self._with("bandwidths", bandwidths, lambda bandwidth: bandwidth.threads)
+
+    def with_thread_scaling(self, *models: Anchor) -> LatencyProfile:
+        """Add whole models with a number of threads; one as in `with_anchor` is replaced."""
+        return self._with("thread_scaling", models, _anchor_key)
+
+    def _with(self, field: str, items: Iterable[_T], key: Callable[[_T], Hashable]) -> LatencyProfile:
+        """With these items added to a field; of those with one key the last stays, in the first's place."""
+        table = {key(item): item for item in (*getattr(self, field), *items)}
+        return self.model_copy(update={field: tuple(table.values())})
 
     def with_options(self, runtime: Runtime, trials: Iterable[OptionTrial]) -> LatencyProfile:
         """Set the runtime's options and the trials that chose them."""
@@ -267,7 +294,9 @@ class LatencyProfile(_Record):
         if difference:
             raise TrimfitError(f"got profiles with {difference}, expected one device and runtime: keep them apart")
         grown = self.with_entries(other.entries).with_ladder(other.ladder).with_anchor(*other.anchors)
-        return grown.with_break_even(other.break_even).with_conditions(*other.conditions)
+        grown = grown.with_peaks(*other.peaks).with_bandwidths(*other.bandwidths)
+        grown = grown.with_break_even(other.break_even).with_thread_scaling(*other.thread_scaling)
+        return grown.with_conditions(*other.conditions)
 
     def with_conditions(self, *conditions: Conditions) -> LatencyProfile:
         """Add the days on which parts of it were measured."""

@@ -8,7 +8,7 @@ from typing import Literal
 from benchmarks.workload import Workload
 from hardware_profiles.shape import EncoderShape
 from hardware_profiles.unit import Kind, Pattern, Unit, weight_bytes, zeros_in_words
-from hardware_profiles.widths import anchor_shapes, ffn_widths, head_widths, ladder, spread
+from hardware_profiles.widths import anchor_shapes, ffn_widths, head_widths, ladder, more_anchor_shapes, spread
 
 __all__ = ["SKIPPED", "SPARSITIES", "Effort", "ProfileRequest", "Whole"]
 
@@ -17,9 +17,11 @@ Effort = Literal["fast", "default", "thorough"]
 SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95)
 SKIPPED: dict[str, Pattern] = {"fp32": "unstructured", "int8": "block"}
 """The zeros that sparse operators skip at a precision."""
+_MORE_SPARSITIES = (0.6, 0.7, 0.85, 0.975)  # when thorough
 _WHOLE_SPARSITIES = ((1.0, 0.8), (1.0, 0.95), (0.5, 0.9))  # (share of the depth, share of zeros)
 _WIDTHS_OF_PART, _SPARSITIES_OF_PART, _RUNGS_OF_PART = 5, 2, 5  # of the lesser lengths of a mix
 _WHOLES_OF_PART = ("full", "half the depth, a quarter of the width", "one narrow layer")
+_MORE_WHOLE_SPARSITIES = ((1.0, 0.9), (0.5, 0.8), (0.5, 0.95))
 _RUNG_BYTES = 0.6e6  # of the unit that chains of a ladder repeat
 _REFERENCE_BYTES = 1e6  # of weights in each of the reference's two blocks
 
@@ -40,6 +42,8 @@ class ProfileRequest:
     `sparse` asks a runtime that skips zeros only what the stock runtime's profile cannot tell: blocks and models
     with the zeros it skips, the dense block they are compared with, and the sparsity at which layers break even.
     `thin` asks for fewer widths, sparsities and whole models: of a workload of several lengths, one is known in full.
+    `machine` also asks for the machine's peak and what threads bring, a matter of seconds. A thorough budget asks for
+    that too, for more sparsities and for more whole models.
     """
 
     hidden_size: int
@@ -62,6 +66,19 @@ class ProfileRequest:
         others = (replace(self, workload=point, thin=True) for point, share in points if (point, share) != most)
         return (replace(self, workload=most[0]), *others)
 
+    machine: bool = False
+
+    @property
+    def asks_for_machine(self) -> bool:
+        """Whether the machine's peak and what threads bring are to be known; of the stock runtime only."""
+        return (self.machine or self.budget == "thorough") and not self.sparse
+
+    @property
+    def all_sparsities(self) -> tuple[float, ...]:
+        """The shares of zeros that are measured, ascending; none where none was asked for."""
+        more = _MORE_SPARSITIES if self.sparsities and self.budget == "thorough" else ()
+        return tuple(sorted({*self.sparsities, *more}))
+
     def pattern(self, precision: str) -> Pattern:
         """Which zeros are measured at a precision."""
         return SKIPPED.get(precision, "unstructured") if self.sparse else "unstructured"
@@ -81,7 +98,7 @@ class ProfileRequest:
     def units(self, kind: Kind, precision: str = "fp32") -> tuple[Unit, ...]:
         """Units to be timed in turns: every width, and the widest with zeros."""
         widths = head_widths(self.max_heads) if kind == "attention" else ffn_widths(self.max_ffn)
-        sparsities = self.sparsities
+        sparsities = self.all_sparsities
         if self.thin:
             widths = (0, *spread(widths[1:], _WIDTHS_OF_PART))
             sparsities = spread(sparsities, _SPARSITIES_OF_PART)
@@ -95,6 +112,8 @@ class ProfileRequest:
             return self._with_zeros(self.pattern(precision))
         heads, ffn = head_widths(self.max_heads), ffn_widths(self.max_ffn)
         shapes = anchor_shapes(self.hidden_size, self.head_size, heads, ffn, self.depth)
+        if self.budget == "thorough":
+            shapes |= more_anchor_shapes(self.hidden_size, self.head_size, heads, ffn, self.depth)
         return {name: Whole(shape) for name, shape in shapes.items() if not self.thin or name in _WHOLES_OF_PART}
 
     def linears(self) -> tuple[tuple[int, int], ...]:
@@ -105,7 +124,8 @@ class ProfileRequest:
 
     def _with_zeros(self, pattern: Pattern) -> dict[str, Whole]:
         found = {}
-        for share, sparsity in spread(_WHOLE_SPARSITIES, 2) if self.thin else _WHOLE_SPARSITIES:
+        wanted = (*_WHOLE_SPARSITIES, *(_MORE_WHOLE_SPARSITIES if self.budget == "thorough" else ()))
+        for share, sparsity in spread(_WHOLE_SPARSITIES, 2) if self.thin else wanted:
             if sparsity <= max(self.sparsities, default=0.0):
                 depth = max(1, round(share * self.depth))
                 shape = EncoderShape.uniform(self.hidden_size, self.head_size, depth, self.max_heads, self.max_ffn)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -13,7 +14,7 @@ from hardware_profiles.profile import LatencyProfile
 from hardware_profiles.steadiness import profile_instability
 from hardware_profiles.unit import Kind
 
-__all__ = ["profile_table"]
+__all__ = ["options_in_words", "profile_table"]
 
 _BLOCKS: tuple[tuple[Kind, str], ...] = (("attention", "attention, heads"), ("ffn", "FFN, neurons"))
 
@@ -25,7 +26,8 @@ def profile_table(profile: LatencyProfile, workload: Workload | None = None) -> 
     """
     model = LatencyModel().fit(profile)
     record = profile.runtime_record
-    lines: list[RenderableType] = [f"{profile.device.name}, {record.name} {record.version}, {_options(record.options)}"]
+    options = options_in_words(record.options)
+    lines: list[RenderableType] = [f"{profile.device.name}, {record.name} {record.version}, {options}"]
     days = ", ".join(str(day) for day in profile.conditions) or "nobody knows when"
     lines.append(f"{profile.device.provenance}, {days}; microarchitecture {profile.device.microarchitecture}")
     lines += profile_instability(profile)
@@ -36,10 +38,15 @@ def profile_table(profile: LatencyProfile, workload: Workload | None = None) -> 
     return Group(*lines)
 
 
-def _options(options: dict[str, object]) -> str:
-    """E.g. "disabled_optimizers SkipLayerNormFusion"."""
-    shown = (f"{key} {', '.join(value) if isinstance(value, list) else value}" for key, value in options.items())
-    return "; ".join(shown) or "stock options"
+def options_in_words(options: dict[str, Any]) -> str:
+    """A runtime's options, e.g. "disabled_optimizers SkipLayerNormFusion; config session.intra_op.allow_spinning 0"."""
+    return "; ".join(f"{key} {_value(value)}" for key, value in options.items()) or "stock options"
+
+
+def _value(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_value(inner)}" for key, inner in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def _tables(

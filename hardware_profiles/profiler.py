@@ -12,6 +12,7 @@ from hardware_profiles.bench import Bench
 from hardware_profiles.break_even import measure_break_even
 from hardware_profiles.conditions import Conditions
 from hardware_profiles.device import Device
+from hardware_profiles.machine import measure_machine
 from hardware_profiles.profile import LatencyProfile, OptionTrial
 from hardware_profiles.profile_cache import cache_folder, cached_profile, empty_profile, profile_path
 from hardware_profiles.profile_request import ProfileRequest
@@ -23,6 +24,7 @@ Progress = Callable[[str, float], None]
 
 _CHOOSING = 0.05  # share of the time that choosing options takes
 _BREAKING_EVEN = 0.1  # share of a precision's time that finding the break-even points takes
+_MACHINE = 0.05  # and what is measured of the machine itself, where that is asked for
 _MUST_WIN_BY = 0.01  # an option set replaces the stock one only if it is faster by more than this
 
 
@@ -41,9 +43,8 @@ def run_profile(
     A stock `runtime` gets the options that are fastest on the device (`profile.runtime`); one with options of
     its own keeps them. A runtime that skips zeros (`request.sparse`) is first asked from which sparsity on each
     layer gains by it (`profile.break_even`). Of a workload of several lengths each is measured, as
-    `ProfileRequest.parts` asks. `cache` is a folder (None: `cache_folder()`); the profile is saved
-    there after every precision, so that an interrupted run goes on. `progress` is called with a label and the
-    share done.
+    `ProfileRequest.parts` asks. `cache` is a folder (None: `cache_folder()`); the profile is saved there after every
+    part of a precision, so that an interrupted run goes on. `progress` is called with a label and the share done.
     `fresh` measures again what is known.
     Raises TrimfitError for a precision that the runtime lacks.
     """
@@ -79,18 +80,21 @@ def _stages(
         progress("choosing the runtime's options", 0.0)
         profile = _with_best_options(profile, runtime, request, seed)
         yield profile
+    end = 1 - _MACHINE * request.asks_for_machine
     for index, precision in enumerate(request.precisions):
 
         def report(label: str, share: float, done: int = index) -> None:
-            progress(label, _CHOOSING + (1 - _CHOOSING) * (done + share) / len(request.precisions))
+            progress(label, _CHOOSING + (end - _CHOOSING) * (done + share) / len(request.precisions))
 
         if request.sparse:
             report(f"{precision}: where sparse layers break even", 0.0)
             profile = _with_break_even(profile, request, precision, seed)
             yield profile
         runtime_here = profile.runtime_at(request.workload)
-        profile = Bench(runtime_here, request, precision, seed).complete(profile, _after(report, request.sparse))
-        yield profile
+        for grown in Bench(runtime_here, request, precision, seed).steps(profile, _after(report, request.sparse)):
+            profile = grown
+            yield profile
+    yield from measure_machine(profile, request, lambda label: progress(label, end), seed)
     progress("profile complete", 1.0)
 
 

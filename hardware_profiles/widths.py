@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 
 from hardware_profiles.shape import EncoderShape, LayerWidths
 
-__all__ = ["anchor_shapes", "ffn_widths", "head_widths", "ladder", "spread"]
+__all__ = ["anchor_shapes", "ffn_widths", "head_widths", "ladder", "more_anchor_shapes", "spread"]
 
 T = TypeVar("T")
 
@@ -59,19 +60,50 @@ def anchor_shapes(
 
     `heads` and `ffn` are the measured widths, 0 first.
     """
-
-    def uniform(layers: int, share: float) -> EncoderShape:
-        return EncoderShape.uniform(hidden_size, head_size, layers, _at(heads, share), _at(ffn, share))
-
+    draw = _Shapes(hidden_size, head_size, heads, ffn)
     half = max(1, depth // 2)
     return {
-        "full": uniform(depth, 1.0),
-        "half the depth": uniform(half, 1.0),
-        "half the width": uniform(depth, 0.5),
-        "half the depth, a quarter of the width": uniform(half, 0.25),
-        "one narrow layer": uniform(1, 0.4),
-        "uneven": EncoderShape(hidden_size=hidden_size, head_size=head_size, layers=_uneven(heads, ffn, depth, seed)),
+        "full": draw.uniform(depth, 1.0),
+        "half the depth": draw.uniform(half, 1.0),
+        "half the width": draw.uniform(depth, 0.5),
+        "half the depth, a quarter of the width": draw.uniform(half, 0.25),
+        "one narrow layer": draw.uniform(1, 0.4),
+        "uneven": draw.uneven(depth, seed),
     }
+
+
+def more_anchor_shapes(
+    hidden_size: int, head_size: int, heads: Sequence[int], ffn: Sequence[int], depth: int, seed: int = 0
+) -> dict[str, EncoderShape]:
+    """A second set between and beyond those of `anchor_shapes`, for a thorough profile."""
+    draw = _Shapes(hidden_size, head_size, heads, ffn)
+    half, most = max(1, depth // 2), max(1, 2 * depth // 3)
+    return {
+        "one whole layer": draw.uniform(1, 1.0),
+        "three quarters of the width": draw.uniform(depth, 0.75),
+        "a quarter of the width": draw.uniform(depth, 0.25),
+        "two thirds of the depth, half the width": draw.uniform(most, 0.5),
+        "uneven, second": draw.uneven(depth, seed + 1),
+        "uneven, half the depth": draw.uneven(half, seed + 2),
+    }
+
+
+@dataclass(frozen=True)
+class _Shapes:
+    """Encoders of one hidden size whose widths were measured; 0 comes first among them."""
+
+    hidden_size: int
+    head_size: int
+    heads: Sequence[int]
+    ffn: Sequence[int]
+
+    def uniform(self, depth: int, share: float) -> EncoderShape:
+        heads, ffn = _at(self.heads, share), _at(self.ffn, share)
+        return EncoderShape.uniform(self.hidden_size, self.head_size, depth, heads, ffn)
+
+    def uneven(self, depth: int, seed: int) -> EncoderShape:
+        layers = _uneven(self.heads, self.ffn, depth, seed)
+        return EncoderShape(hidden_size=self.hidden_size, head_size=self.head_size, layers=layers)
 
 
 def _at(widths: Sequence[int], share: float) -> int:

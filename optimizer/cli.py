@@ -173,6 +173,7 @@ def profile(
         str, typer.Option(help="onnxruntime-cpu, or onnxruntime-cpu+sparse for what zeros bring.")
     ] = "onnxruntime-cpu",
     out: Annotated[Path | None, typer.Option(help="Also write the profile to this JSON file.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Also draw the profile on this HTML page.")] = None,
     batch: BatchOption = 1,
     seq_len: Annotated[int, typer.Option("--seq-len", min=1, help="Tokens a row.")] = 128,
     threads: ThreadsOption = None,
@@ -182,6 +183,7 @@ def profile(
 ) -> None:
     """Measure what the pieces of a transformer cost on a device; of a profile, print what it says."""
     from hardware_profiles import StoredDevice, get, is_stored, resolve
+    from hardware_profiles.page import write_page
     from optimizer.architecture import Architecture, LayerShape
     from optimizer.effort import choose_effort
     from optimizer.model_shape import ModelShape
@@ -189,7 +191,10 @@ def profile(
     from optimizer.progress import ConsoleProgress
 
     if is_stored(device):
-        _show(StoredDevice.open(device).profile(runtime), out, as_json=json)
+        stored = StoredDevice.open(device).profile(runtime)
+        if html is not None:
+            write_page(html, [stored])
+        _show(stored, out, as_json=json)
         return
     get(runtime)  # refuses a name that there is not, or a runtime that this machine has not
     where = resolve(device)
@@ -201,10 +206,14 @@ def profile(
         shape, activation = found_shape.architecture, found_shape.activation
     workload = Workload(batch=batch, seq_len=seq_len, threads=threads or where.default_threads)
     effort = choose_effort(fast, thorough)
-    found = profile_of(where, shape, workload, effort, ConsoleProgress(), activation)
+    found = profile_of(where, shape, workload, effort, ConsoleProgress(), activation, machine=html is not None)
+    profiles = [found]
     if runtime != RUNTIME:
         zeros = sparse_profile_of(found, shape, workload, effort, ConsoleProgress(), activation)
+        profiles += [zeros] if zeros else []
         found = zeros.over(found) if zeros else found
+    if html is not None:
+        write_page(html, profiles)
     _show(found, out, as_json=json)
 
 

@@ -126,12 +126,14 @@ def profile_of(
     effort: Effort,
     progress: Progress,
     activation: str = "gelu",
+    machine: bool = False,
 ) -> LatencyProfile:
     """The device's profile for models up to this shape with the stock runtime, from the cache where it is known.
 
     Where the device is this one with restricted sparse operators, it is the unrestricted one's: they are not in it.
+    `machine`: with the machine's peak and what threads bring.
     """
-    request = _request(shape, workload, effort, activation)
+    request = replace(_request(shape, workload, effort, activation), machine=machine)
     profile = _profiled(device.limited(None), get(RUNTIME), request, progress)
     profile = profile.model_copy(update={"device": device})
     progress.say(f"runtime options that are fastest here: {profile.runtime.options() or 'the stock ones'}")

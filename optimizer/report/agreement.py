@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from optimizer.report import axes, svg
-from optimizer.report.scale import Scale, linear
+from benchmarks.drawing import axes, svg
+from benchmarks.drawing.scale import Scale, linear
 from optimizer.report.wording import milliseconds
 
 __all__ = ["TOLERANCE", "Meeting", "agreement"]

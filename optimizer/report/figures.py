@@ -1,18 +1,16 @@
-"""The report's figures, each wide for a desk and narrow for a phone; the style sheet shows one of the two."""
+"""The report's figures, each wide for a desk and narrow for a phone."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-
-import jinja2
 import numpy as np
 from markupsafe import Markup
 
+from benchmarks.drawing import svg
+from benchmarks.drawing.responsive import NARROW, WIDE, both
+from benchmarks.drawing.templates import environment
 from benchmarks.measurement import Measurement
 from optimizer.decision_record import DecisionRecord
 from optimizer.manifest import Manifest
-from optimizer.report import svg
 from optimizer.report.agreement import Meeting, agreement
 from optimizer.report.evidence import Contestant
 from optimizer.report.frontier import frontier
@@ -21,8 +19,8 @@ from optimizer.report.samples import samples
 from optimizer.report.wording import metric_name, milliseconds, percent
 
 __all__ = [
+    "PACKAGE",
     "agreement_figure",
-    "environment",
     "frontier_figure",
     "meetings",
     "picture",
@@ -30,25 +28,14 @@ __all__ = [
     "samples_figure",
 ]
 
-WIDE, NARROW, README_WIDTH = 1016, 340, 760
-
-
-@functools.cache
-def environment() -> jinja2.Environment:
-    """Templates of this package; what they are given is escaped, what they are not given is an error."""
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("optimizer.report", "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+PACKAGE = "optimizer.report"
+README_WIDTH = 760
 
 
 def picture(manifest: Manifest, decision: DecisionRecord) -> str:
     """Accuracy against latency as an SVG file of its own (light and dark), e.g. for a README."""
     inner = frontier(decision.points, decision.target_ms, metric=metric_name(manifest), width=README_WIDTH)
-    style = Markup("<style>{}</style>").format(Markup(environment().get_template("figure.css.jinja").render()))
+    style = Markup("<style>{}</style>").format(Markup(environment(PACKAGE).get_template("figure.css.jinja").render()))
     paper = svg.rect(0, 0, README_WIDTH, 420, "paper")
     head, _, rest = inner.partition(">")
     return str(head + Markup(">") + style + paper + rest) + "\n"
@@ -58,19 +45,19 @@ def frontier_figure(manifest: Manifest, decision: DecisionRecord) -> Markup:
     """Accuracy against latency."""
     metric = metric_name(manifest)
     heights = {WIDE: 440, NARROW: 360}
-    return _both(
+    return both(
         lambda width: frontier(decision.points, decision.target_ms, metric=metric, width=width, height=heights[width])
     )
 
 
 def race_figure(manifest: Manifest, decision: DecisionRecord) -> Markup:
     """The race of the finalists."""
-    return _both(lambda width: race(decision.candidates, metric=metric_name(manifest), width=width))
+    return both(lambda width: race(decision.candidates, metric=metric_name(manifest), width=width))
 
 
 def agreement_figure(manifest: Manifest, decision: DecisionRecord) -> Markup:
     """Predicted against measured latency."""
-    return _both(lambda width: agreement(meetings(manifest, decision), width=width))
+    return both(lambda width: agreement(meetings(manifest, decision), width=width))
 
 
 def samples_figure(contestant: Contestant) -> Markup:
@@ -113,7 +100,3 @@ def _is_last(found: list[Meeting], predicted: float, measured: float) -> bool:
     return bool(found) and np.allclose(
         (found[-1].predicted_ms, found[-1].measured_ms), (predicted, measured), rtol=1e-3
     )
-
-
-def _both(draw: Callable[[int], Markup]) -> Markup:
-    return Markup('<div class="wide">{}</div><div class="narrow">{}</div>').format(draw(WIDE), draw(NARROW))

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from benchmarks.drawing import axes, svg
+from benchmarks.drawing.labels import Box, Label, place
+from benchmarks.drawing.scale import Scale, linear, logarithmic
 from optimizer.decision_record import ScoredPoint
-from optimizer.report import axes, svg
-from optimizer.report.labels import Box, Label, place
-from optimizer.report.scale import Scale, linear, logarithmic
 from optimizer.report.wording import milliseconds, percent
 
 __all__ = ["frontier"]

@@ -11,6 +11,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from benchmarks.drawing.templates import environment
 from benchmarks.stability import instability
 from optimizer.architecture import LayerShape
 from optimizer.decision_record import CandidateRecord, DecisionRecord
@@ -51,7 +52,7 @@ def write_report(folder: Path) -> Path:
 
 
 def _render(evidence: Evidence) -> str:
-    template = figures.environment().overlay()
+    template = environment(figures.PACKAGE).overlay()
     template.filters.update(_FILTERS)
     return template.get_template("page.html.jinja").render(_context(evidence))
 

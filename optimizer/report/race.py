@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from benchmarks.drawing import axes, svg
+from benchmarks.drawing.labels import place
+from benchmarks.drawing.scale import Scale, linear
 from optimizer.decision_record import CandidateRecord, RaceHeat
-from optimizer.report import axes, svg
-from optimizer.report.labels import place
-from optimizer.report.scale import Scale, linear
 from optimizer.report.wording import percent
 
 __all__ = ["race"]

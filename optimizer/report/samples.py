@@ -6,8 +6,8 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from optimizer.report import axes, svg
-from optimizer.report.scale import Scale
+from benchmarks.drawing import axes, svg
+from benchmarks.drawing.scale import Scale
 
 __all__ = ["FENCE", "fence", "samples"]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from benchmarks.drawing.numbers import milliseconds, percent
+from hardware_profiles.provenance import provenance_in_words as provenance
 from optimizer.manifest import Manifest, Speedup
 
 __all__ = [
@@ -14,19 +16,12 @@ __all__ = [
     "milliseconds",
     "percent",
     "points",
+    "provenance",
     "scientific",
     "scored_part",
     "speed",
     "thousands",
 ]
-
-PROVENANCE = {
-    "measured_device": "measured on the device",
-    "measured_proxy": "measured on another machine with the same engine",
-    "emulated_functional": "emulated: function only, no latency",
-    "modelled": "modelled, not measured",
-    "published": "published by others, not measured",
-}
 
 
 def headline(manifest: Manifest) -> str:
@@ -45,11 +40,6 @@ def conditions(manifest: Manifest) -> str:
     doubt = manifest.device.provenance
     where = manifest.device.name if doubt == "measured_device" else f"{manifest.device.name} ({provenance(doubt)})"
     return f"{where}, {manifest.workload}"
-
-
-def provenance(word: str) -> str:
-    """What a provenance word means; an unknown one is repeated."""
-    return PROVENANCE.get(word, word)
 
 
 def metric_name(manifest: Manifest) -> str:
@@ -94,23 +84,10 @@ def digits(half_width: float) -> int:
     return min(max(math.ceil(-math.log10(half_width)), 0), 2)
 
 
-def percent(share: float) -> str:
-    """A share in [0, 1] as "90.1 %"."""
-    return f"{100 * share:.1f} %"
-
-
 def points(difference: float) -> str:
     """A difference of shares in percentage points with its sign: "-0.5", "+1.2", "0.0"."""
     rounded = round(100 * difference, 1)
     return f"{rounded:+.1f}".replace("-", "\N{MINUS SIGN}") if rounded else "0.0"
-
-
-def milliseconds(value: float | None) -> str:
-    """Milliseconds with three significant digits: "7.05 ms", "0.512 ms", "128 ms"; a dash for None."""
-    if value is None:
-        return "\N{EN DASH}"
-    decimals = 2 - math.floor(math.log10(value)) if value > 0 else 0
-    return f"{value:.{min(max(decimals, 0), 3)}f} ms"
 
 
 def megabytes(count: float | None) -> str:

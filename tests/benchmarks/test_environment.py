@@ -1,6 +1,6 @@
 """What is read of the machine is complete enough to judge a number by."""
 
-from benchmarks import Environment, machine_peak, read_environment
+from benchmarks import Environment, machine_peak, memory_bandwidth, read_environment
 
 
 def test_the_environment_names_the_machine():
@@ -27,3 +27,11 @@ def test_the_machines_peak_is_a_rate_with_its_shape():
     assert peak.gflops > 1
     assert peak.share(peak.gflops) == 1
     assert machine_peak(1) is peak
+
+
+def test_the_memorys_bandwidth_is_a_rate_with_its_bytes(monkeypatch):
+    monkeypatch.setattr(memory_bandwidth, "MOST_BYTES", 1 << 20)
+    monkeypatch.setattr(memory_bandwidth, "SECONDS", 0.05)
+    found = memory_bandwidth.memory_bandwidth(1)
+    assert found.bytes == 1 << 20
+    assert found.gigabytes_per_second > 0.1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from benchmarks.machine_peak import MachinePeak
+from benchmarks.memory_bandwidth import MemoryBandwidth
 from benchmarks.workload import Workload
 from hardware_profiles import Anchor, Device, EncoderShape, LatencyProfile, LayerWidths, RuntimeRecord, Unit, UnitTiming
 
@@ -13,6 +15,8 @@ GLUE = 50e-6
 HEAD_WIDTHS = (0, 1, 2, 4)
 FFN_WIDTHS = (0, 32, 64, 128)
 REPEAT = 2
+PEAK = MachinePeak(gflops=100.0, threads=1, shape=(512, 512, 512))
+BANDWIDTH = MemoryBandwidth(gigabytes_per_second=20.0, threads=1, bytes=1 << 28)
 
 
 def cost(unit):

@@ -211,3 +211,9 @@ def test_sizes_must_be_named_where_several_were_measured():
     with pytest.raises(TrimfitError, match="hidden size unnamed"):
         model.unit_ms("ffn", 64, W)
     assert model.unit_ms("ffn", 64, W, hidden_size=768) == pytest.approx(0.074)
+
+
+def test_a_block_that_was_timed_in_a_busy_moment_does_not_lift_its_neighbours():
+    busy = made.timing(made.unit("ffn", 64), 10 * made.cost(made.unit("ffn", 64))).model_copy(update={"iqr": 1e-3})
+    model = LatencyModel().fit(made.profile().with_entries([busy]))
+    assert model.unit_ms("ffn", 128, W) == pytest.approx(1e3 * made.cost(made.unit("ffn", 128)), rel=0.01)

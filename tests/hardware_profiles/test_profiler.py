@@ -117,6 +117,35 @@ def test_an_interrupted_profile_goes_on(tmp_path, monkeypatch, measuring):
     assert {entry.precision for entry in profile.entries} == {"fp32", "int8"}
 
 
+def test_an_interruption_loses_the_part_that_was_being_measured(tmp_path, monkeypatch):
+    def interrupted(calls, *, budget, seed=0):
+        if any("zeros" in name for name in calls):
+            raise KeyboardInterrupt
+        return FakeMeasuring()(calls, budget=budget)
+
+    monkeypatch.setattr(bench, "measure_calls", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        profiled(tmp_path)
+    fake = FakeMeasuring()
+    monkeypatch.setattr(bench, "measure_calls", fake)
+    profile = profiled(tmp_path)
+    zeros = {"1 x attention of 2 heads, 90% zeros", "1 x FFN of 32, 90% zeros"}
+    assert {name.replace("8 x", "1 x") for name in fake.timed} == zeros | {"1 x glue", "reference"}
+    assert len(profile.entries) == 7
+
+
+def test_blocks_take_turns_with_the_whole_models_that_correct_their_sum(tmp_path, monkeypatch):
+    together = []
+
+    def measure(calls, *, budget, seed=0):
+        together.append(set(calls))
+        return FakeMeasuring()(calls, budget=budget)
+
+    monkeypatch.setattr(bench, "measure_calls", measure)
+    profiled(tmp_path)
+    assert any({"8 x FFN of 32", "8 x attention of 1 heads", "full", "uneven"} <= names for names in together)
+
+
 def test_progress_grows_to_1(tmp_path, measuring):
     shares = []
     profiled(tmp_path, progress=lambda label, share: shares.append(share))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from hardware_profiles.widths import anchor_shapes, ffn_widths, head_widths, ladder
+from hardware_profiles import ProfileRequest
+from hardware_profiles.widths import anchor_shapes, ffn_widths, head_widths, ladder, more_anchor_shapes
 
 
 @pytest.mark.parametrize("most", [32, 64, 1000, 1536, 3072, 4096])
@@ -37,6 +40,18 @@ def test_a_model_that_any_cache_holds_needs_no_ladder():
 
 def test_anchors_use_measured_widths_only():
     heads, ffn = head_widths(12), ffn_widths(1536)
-    for shape in anchor_shapes(384, 32, heads, ffn, depth=6).values():
+    first, second = (shapes(384, 32, heads, ffn, depth=6) for shapes in (anchor_shapes, more_anchor_shapes))
+    assert not set(first.values()) & set(second.values())
+    for shape in (*first.values(), *second.values()):
         assert all(layer.heads in heads and layer.ffn in ffn for layer in shape.layers)
         assert 1 <= len(shape.layers) <= 6
+
+
+def test_a_thorough_profile_asks_for_more_zeros_and_more_whole_models():
+    usual = ProfileRequest(hidden_size=384, head_size=32, max_heads=12, max_ffn=1536, depth=6)
+    for sparse in (False, True):
+        request = replace(usual, sparse=sparse)
+        thorough = replace(request, budget="thorough")
+        assert set(thorough.units("ffn")) > set(request.units("ffn"))
+        assert thorough.anchors().items() > request.anchors().items()
+    assert replace(usual, budget="thorough", sparsities=()).all_sparsities == ()

@@ -40,10 +40,7 @@ from optimizer.manifest import (
 from optimizer.report import headline, picture, write_report
 from optimizer.report.agreement import Meeting
 from optimizer.report.group_rows import group_rows, half_width
-from optimizer.report.labels import place
 from optimizer.report.samples import fence
-from optimizer.report.scale import linear, logarithmic
-from optimizer.report.svg import element
 from optimizer.report.wording import digits, megabytes, milliseconds, points, scientific, speed
 
 HOSTILE = "</script><img src=https://evil.example onerror=alert(1)>"
@@ -505,31 +502,6 @@ def test_the_picture_stands_alone() -> None:
     assert not re.search(r"(href|src)=", drawn)
 
 
-def test_equal_speedups_are_equal_distances() -> None:
-    scale = logarithmic([1, 8], 0, 300)
-    assert scale(2) - scale(1) == pytest.approx(scale(8) - scale(4))
-    assert scale.ticks(6) == (1, 2, 5)
-
-
-def test_a_scale_holds_a_single_value() -> None:
-    assert 0 < linear([0.9], 0, 100, least=0.02)(0.9) < 100
-    assert 0 < logarithmic([3.0], 0, 100)(3.0) < 100
-    assert len(logarithmic([3.0], 0, 100).ticks(6)) >= 2
-
-
-def test_ticks_are_round_numbers() -> None:
-    assert linear([0.84, 0.903], 0, 100, margin=0).ticks(6) == (0.84, 0.85, 0.86, 0.87, 0.88, 0.89, 0.9)
-
-
-def test_labels_cover_nothing() -> None:
-    spots = [(100.0, 50.0), (103.0, 51.0), (160.0, 52.0)]
-    labels = [label for label in place(spots, ["student", "teacher", None], 400, 200) if label]
-    assert len(labels) == 2
-    (left, top, right, bottom), other = labels[0].box, labels[1].box
-    assert right <= other[0] or other[2] <= left or bottom <= other[1] or other[3] <= top
-    assert place([(5.0, 5.0)], ["no room at all for this"], 60, 12) == [None]
-
-
 def test_far_out_latencies_do_not_squash_the_figure() -> None:
     assert fence(np.array([1.0, 1.1, 1.2, 1.3, 99.0])) == pytest.approx(1.3 + 3 * 0.2)
     assert fence(np.array([1.0, 1.0])) == 1.0
@@ -538,7 +510,3 @@ def test_far_out_latencies_do_not_squash_the_figure() -> None:
 def test_a_prediction_is_judged_against_the_measurement() -> None:
     assert Meeting("deployed", 0.9, 1.0).sentence == "predicted 0.900 ms, measured 1.00 ms: 10.0 % too low"
     assert Meeting("deployed", 1.1, 1.0).error == pytest.approx(0.1)
-
-
-def test_svg_text_is_escaped() -> None:
-    assert element("text", "<b>", None, x=1.0, class_='a"', y=None) == '<text x="1" class="a&#34;">&lt;b&gt;</text>'

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from markupsafe import Markup
 
-from optimizer.report import svg
-from optimizer.report.scale import Scale
+from benchmarks.drawing import svg
+from benchmarks.drawing.scale import Scale
 
 __all__ = ["horizontal", "vertical"]
 
