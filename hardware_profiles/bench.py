@@ -133,7 +133,9 @@ class Bench:
         yield [self._chain(unit, copies, _ladder) for unit, copies in self._missing_ladder(profile)]
 
     def _between(self, profile: LatencyProfile, each: int, most: int) -> list[_Graph]:
-        """Blocks of widths where neighbours differ most."""
+        """Blocks of widths where neighbours differ most; of a lesser length in a mix the first few do."""
+        if self.request.thin:
+            return []
         return [
             self._block(self.request.unit(kind, width))
             for kind in _KINDS
