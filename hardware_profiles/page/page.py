@@ -26,6 +26,7 @@ from hardware_profiles.unit import block_weights
 __all__ = ["profile_page", "write_page"]
 
 _HALF = 492  # pixels: two figures side by side
+_BELIEVABLE = 1.05  # of the peak
 _SPARSE = "onnxruntime-cpu+sparse"
 
 
@@ -69,11 +70,7 @@ def _context(subject: Subject) -> dict[str, Any]:
         "workload": subject.workload,
         "runtimes_used": [_runtime(profile) for profile in subject.profiles],
         "facts": list(_facts(subject)),
-        "doubts": [
-            f"{profile.runtime_record.name}: {sentence}"
-            for profile in subject.profiles
-            for sentence in profile_instability(profile)
-        ],
+        "doubts": list(_doubts(subject, [line for kind in BLOCKS for line in peaks[kind]])),
         "memory": list(_memory(subject)),
         "missing": list(_missing(subject, sections)),
     }
@@ -84,6 +81,19 @@ def _runtime(profile: LatencyProfile) -> str:
     hidden = ("custom_op_library", "break_even")  # a path, and what the figures show
     options = {key: value for key, value in record.options.items() if key not in hidden}
     return f"{record.name} {record.version}, {options_in_words(options)}"
+
+
+def _doubts(subject: Subject, peaks: Sequence[PeakLine]) -> Iterator[str]:
+    for profile in subject.profiles:
+        for sentence in profile_instability(profile):
+            yield f"{profile.runtime_record.name}: {sentence}"
+    for precision in dict.fromkeys(line.precision for line in peaks):
+        most = max((share for line in peaks if line.precision == precision for _, share in line.points), default=0.0)
+        if most > _BELIEVABLE:
+            yield (
+                f"{precision}: blocks reached {most:.0%} of the machine's peak, so the peak was measured in a busier "
+                "moment: profile again, afresh"
+            )
 
 
 def _facts(subject: Subject) -> Iterator[dict[str, str]]:

@@ -15,7 +15,7 @@ GLUE = 50e-6
 HEAD_WIDTHS = (0, 1, 2, 4)
 FFN_WIDTHS = (0, 32, 64, 128)
 REPEAT = 2
-PEAK = MachinePeak(gflops=100.0, threads=1, shape=(512, 512, 512))
+PEAK = MachinePeak(gflops=200.0, threads=1, shape=(512, 512, 512))
 BANDWIDTH = MemoryBandwidth(gigabytes_per_second=20.0, threads=1, bytes=1 << 28)
 
 

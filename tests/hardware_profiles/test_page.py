@@ -78,7 +78,7 @@ def test_all_that_was_measured_is_drawn():
     assert sections(page) == ["widths", "zeros", "runtimes", "threads", "peaks"]
     assert len(figures(page)) == 2 * (2 + 1 + 1 + 1 + 2)
     assert "slide rule" in page
-    assert "100 GFLOP/s" in page
+    assert "200 GFLOP/s" in page
     assert "20 GB/s" in page
 
 
@@ -194,6 +194,7 @@ def test_bars_compare_the_same_shape():
 def test_threads_are_held_against_one():
     (line,) = thread_lines(Subject.of([stock()]))
     assert line.speedups == ((1, 1.0), (2, pytest.approx(1.6)))
+    assert '<tr><td>2</td><td class="number">2.50 ms</td></tr>' in profile_page([stock()])
     assert thread_lines(Subject.of([stairs().with_thread_scaling(*threads(4e-3))])) == []
 
 
@@ -211,5 +212,13 @@ def test_the_share_is_of_the_peak_of_the_same_arithmetic():
     (line,) = peak_lines(subject, width_curves(subject, "ffn"))
     width, share = line.points[-1]
     assert width == 128
-    assert share == pytest.approx(2 * 64 * 2 * 384 * 128 / 90e-6 / 100e9)
+    assert share == pytest.approx(2 * 64 * 2 * 384 * 128 / 90e-6 / 200e9)
     assert peak_lines(Subject.of([stairs()]), width_curves(subject, "ffn")) == []
+
+
+def test_more_than_the_peak_is_a_reason_to_doubt_it():
+    assert "to doubt these numbers" not in profile_page([stock()])
+    slow = made.PEAK.model_copy(update={"gflops": 10.0})
+    assert "of the machine&#39;s peak, so the peak was measured in a busier moment" in profile_page(
+        [stock().with_peaks(slow)]
+    )

@@ -112,6 +112,17 @@ def test_what_was_refined_is_not_refined_again(tmp_path, measuring, budget):
     assert measuring.timed == []
 
 
+@pytest.mark.parametrize("budget", ["default", "thorough"])
+def test_progress_grows_to_1_while_steps_are_looked_for(tmp_path, measuring, budget):
+    shares = []
+    request = replace(REQUEST, budget=budget)
+    run_profile(
+        local_device(), OnnxRuntimeCpu(), request, cache=tmp_path, progress=lambda _, share: shares.append(share)
+    )
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+
+
 def test_steps_are_where_it_is_steeper_than_on_the_whole():
     widths, seconds = (0, 8, 16, 24, 40), (0.0, 1.0, 1.0, 5.0, 5.0)
     assert steps(widths, seconds, (0.1,) * 5) == (Step(16, 24, 4.0, 4.0),)
