@@ -177,7 +177,9 @@ class Bench:
         return timings(calls, self.request.budget, self.seed, part)
 
     def _prepared(self, graph: _Graph, folder: Path) -> Path:
-        return self.runtime.prepare(graph.build(folder / "fp32.onnx"), self.precision, folder / "prepared.onnx")
+        fp32, target = graph.build(folder / "fp32.onnx"), folder / "prepared.onnx"
+        rows = [random_inputs(self.request.workload, self.seed)]
+        return self.runtime.prepare(fp32, self.precision, target, calibration=rows)
 
     # -- graphs ---------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,8 +19,18 @@ from hardware_profiles.runtimes import Runtime
 from hardware_profiles.shape import EncoderShape, HasShape
 from hardware_profiles.unit import Pattern, Unit, weight_bytes
 
-__all__ = ["FORMAT", "Anchor", "BreakEven", "LatencyProfile", "OptionTrial", "RuntimeRecord", "UnitTiming"]
+__all__ = [
+    "FORMAT",
+    "Anchor",
+    "BreakEven",
+    "LatencyProfile",
+    "OptionTrial",
+    "PrecisionTrial",
+    "RuntimeRecord",
+    "UnitTiming",
+]
 
+_MUST_WIN_BY = 0.01  # a contested precision pays if it is faster than its rival by more than this
 FORMAT: Literal[2] = 2  # 1 kept time by another reference model and knew no zeros that are skipped
 
 
@@ -122,6 +132,28 @@ class OptionTrial(_Record):
     seconds: float = Field(gt=0)
 
 
+class PrecisionTrial(_Record):
+    """A whole encoder at a precision and at the one it has to beat, timed in turns: median seconds of each."""
+
+    precision: str
+    rival: str
+    hidden_size: int
+    workload: Workload
+    seconds: float = Field(gt=0)
+    rival_seconds: float = Field(gt=0)
+
+    @property
+    def pays(self) -> bool:
+        """Whether the precision is faster by more than 1 %."""
+        return self.rival_seconds / self.seconds > 1 + _MUST_WIN_BY
+
+    def __str__(self) -> str:
+        """E.g. "int8-static: 0.93x of int8 measured on this device: not profiled"."""
+        verdict = "profiled" if self.pays else "not profiled"
+        ratio = self.rival_seconds / self.seconds
+        return f"{self.precision}: {ratio:.2f}x of {self.rival} measured on this device: {verdict}"
+
+
 class BreakEven(_Record):
     """The share of zeros from which a linear layer of this shape is faster with a sparse operator than dense.
 
@@ -147,6 +179,7 @@ class LatencyProfile(_Record):
     anchors: tuple[Anchor, ...] = ()
     trials: tuple[OptionTrial, ...] = ()
     break_even: tuple[BreakEven, ...] = ()
+    contests: tuple[PrecisionTrial, ...] = ()
 
     @property
     def runtime(self) -> Runtime:
@@ -164,6 +197,11 @@ class LatencyProfile(_Record):
                 known.setdefault(item.precision, {})[f"{item.out_features}x{item.in_features}"] = item.sparsity
         return {**self.runtime_record.options, **({"break_even": known} if known else {})}
 
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """Precisions at which units were timed."""
+        return tuple(dict.fromkeys(entry.precision for entry in self.entries))
+
     def find(self, unit: Unit, workload: Workload, precision: str) -> UnitTiming | None:
         """The timing of a unit, None if it was not measured."""
         for entry in self.entries:
@@ -171,24 +209,41 @@ class LatencyProfile(_Record):
                 return entry
         return None
 
-    def only(self, hidden_size: int, head_size: int, workload: Workload, activation: str) -> LatencyProfile:
-        """The part about models of these sizes at this workload; a profile grows with every model it is asked about."""
+    def only(
+        self,
+        hidden_size: int,
+        head_size: int,
+        workload: Workload,
+        activation: str,
+        precisions: Collection[str] | None = None,
+    ) -> LatencyProfile:
+        """The part about models of these sizes at this workload; a profile grows with every model it is asked about.
 
-        def is_asked(unit: Unit, at: Workload) -> bool:
-            sizes = (unit.hidden_size, unit.head_size, unit.activation)
-            return sizes == (hidden_size, head_size, activation) and at == workload
+        `precisions` leaves out others, None none.
+        """
+
+        def is_asked(timing: UnitTiming) -> bool:
+            unit = timing.unit
+            sizes = (unit.hidden_size, unit.head_size, unit.activation, timing.workload)
+            return sizes == (hidden_size, head_size, activation, workload) and is_wanted(timing)
 
         def is_near(anchor: Anchor) -> bool:
-            sizes = (anchor.shape.hidden_size, anchor.shape.head_size, anchor.activation)
-            return sizes == (hidden_size, head_size, activation) and anchor.workload == workload
+            sizes = (anchor.shape.hidden_size, anchor.shape.head_size, anchor.activation, anchor.workload)
+            return sizes == (hidden_size, head_size, activation, workload) and is_wanted(anchor)
+
+        def is_wanted(item: UnitTiming | Anchor) -> bool:
+            return precisions is None or item.precision in precisions
 
         return self.model_copy(
             update={
                 "runtime_record": self.runtime_record.model_copy(update={"options": self._options_at(workload)}),
-                "entries": tuple(e for e in self.entries if is_asked(e.unit, e.workload)),
-                "ladder": tuple(e for e in self.ladder if is_asked(e.unit, e.workload)),
+                "entries": tuple(e for e in self.entries if is_asked(e)),
+                "ladder": tuple(e for e in self.ladder if is_asked(e)),
                 "anchors": tuple(a for a in self.anchors if is_near(a)),
                 "break_even": tuple(item for item in self.break_even if item.workload == workload),
+                "contests": tuple(
+                    trial for trial in self.contests if (trial.hidden_size, trial.workload) == (hidden_size, workload)
+                ),
             }
         )
 
@@ -206,9 +261,8 @@ class LatencyProfile(_Record):
             }
         )
         whole = dense.with_entries(self.entries).with_ladder(self.ladder).with_anchor(*self.anchors)
-        return whole.model_copy(
-            update={"runtime_record": self.runtime_record, "trials": self.trials, "break_even": self.break_even}
-        )
+        mine = {name: getattr(self, name) for name in ("runtime_record", "trials", "break_even", "contests")}
+        return whole.model_copy(update=mine)
 
     def with_entries(self, entries: Iterable[UnitTiming]) -> LatencyProfile:
         """Add timings; one of the same unit, workload and precision is replaced."""
@@ -230,6 +284,11 @@ class LatencyProfile(_Record):
         table = {_break_even_key(item): item for item in (*self.break_even, *items)}
         return self.model_copy(update={"break_even": tuple(table.values())})
 
+    def with_contest(self, *trials: PrecisionTrial) -> LatencyProfile:
+        """Add contests; one of the same precision, rival, hidden size and workload is replaced."""
+        table = {(t.precision, t.rival, t.hidden_size, t.workload): t for t in (*self.contests, *trials)}
+        return self.model_copy(update={"contests": tuple(table.values())})
+
     def with_options(self, runtime: Runtime, trials: Iterable[OptionTrial]) -> LatencyProfile:
         """Set the runtime's options and the trials that chose them."""
         record = RuntimeRecord.of(runtime)
@@ -244,7 +303,7 @@ class LatencyProfile(_Record):
         if difference:
             raise TrimfitError(f"got profiles with {difference}, expected one device and runtime: keep them apart")
         grown = self.with_entries(other.entries).with_ladder(other.ladder).with_anchor(*other.anchors)
-        return grown.with_break_even(other.break_even)
+        return grown.with_break_even(other.break_even).with_contest(*other.contests)
 
     def check(self, device: Device, runtime: Runtime) -> None:
         """Raise TrimfitError naming what differs unless the profile was made on this device and version."""

@@ -27,6 +27,7 @@ def profile_table(profile: LatencyProfile, workload: Workload | None = None) -> 
     record = profile.runtime_record
     lines: list[RenderableType] = [f"{profile.device.name}, {record.name} {record.version}, {_options(record.options)}"]
     lines += profile_instability(profile)
+    lines += (str(trial) for trial in profile.contests if workload in (None, trial.workload))
     cases = dict.fromkeys((entry.workload, entry.unit.hidden_size) for entry in profile.entries)
     for measured, hidden_size in cases:
         if workload in (None, measured):

@@ -10,6 +10,7 @@ import numpy as np
 from benchmarks.errors import TrimfitError
 from hardware_profiles.bench import Bench
 from hardware_profiles.break_even import measure_break_even
+from hardware_profiles.contest import contest, missing_contests, worthwhile
 from hardware_profiles.device import Device
 from hardware_profiles.profile import LatencyProfile, OptionTrial
 from hardware_profiles.profile_cache import cache_folder, cached_profile, empty_profile, profile_path
@@ -39,7 +40,8 @@ def run_profile(
 
     A stock `runtime` gets the options that are fastest on the device (`profile.runtime`); one with options of
     its own keeps them. A runtime that skips zeros (`request.sparse`) is first asked from which sparsity on each
-    layer gains by it (`profile.break_even`). `cache` is a folder (None: `cache_folder()`); the profile is saved
+    layer gains by it (`profile.break_even`). A contested precision of the runtime that was not asked for is profiled
+    only where a whole encoder is faster at it than at its rival (`profile.contests`). `cache` is a folder (None: `cache_folder()`); the profile is saved
     there after every precision, so that an interrupted run goes on. `progress` is called with a label and the
     share done.
     `fresh` measures again what is known.
@@ -70,10 +72,15 @@ def _stages(
         progress("choosing the runtime's options", 0.0)
         profile = _with_best_options(profile, runtime, request, seed)
         yield profile
-    for index, precision in enumerate(request.precisions):
+    for precision, rival in missing_contests(profile, request):
+        progress(f"{precision} against {rival}", _CHOOSING)
+        profile = profile.with_contest(contest(profile.runtime, request, precision, rival, seed))
+        yield profile
+    precisions = worthwhile(profile, request)
+    for index, precision in enumerate(precisions):
 
         def report(label: str, share: float, done: int = index) -> None:
-            progress(label, _CHOOSING + (1 - _CHOOSING) * (done + share) / len(request.precisions))
+            progress(label, _CHOOSING + (1 - _CHOOSING) * (done + share) / len(precisions))
 
         if request.sparse:
             report(f"{precision}: where sparse layers break even", 0.0)

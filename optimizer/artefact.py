@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedModel
 
+from benchmarks.inputs import graph_inputs
+from benchmarks.onnx_file import load_graph
 from hardware_profiles.runtimes import Runtime
 from optimizer.candidates import Candidate
 from optimizer.encoding import Encoded
@@ -17,9 +19,10 @@ from optimizer.export import ParityReport, export_onnx, parity, predict_onnx
 from optimizer.scoring import score
 from optimizer.setting import Setting
 
-__all__ = ["Artefact", "build", "deployed_score", "logits_of"]
+__all__ = ["CALIBRATION_ROWS", "Artefact", "build", "deployed_score", "feeds", "logits_of"]
 
 PARITY_ROWS = 128
+CALIBRATION_ROWS = 128  # for scales that are fixed beforehand
 SCORING_THREADS = 2
 
 
@@ -33,15 +36,23 @@ class Artefact:
 
 
 def build(
-    model: PreTrainedModel, tokenizer: Any, runtime: Runtime, precision: str, folder: Path, dev: Encoded
+    model: PreTrainedModel,
+    tokenizer: Any,
+    runtime: Runtime,
+    precision: str,
+    folder: Path,
+    dev: Encoded,
+    calibration: Encoded | None = None,
 ) -> Artefact:
     """Export `model`, prepare the precision, and check the fp32 file (as it is deployed, if it is) against PyTorch.
 
+    Scales that are fixed beforehand are taken from some rows of `calibration`, which only such a precision needs.
     Raises TrimfitError when the fp32 logits differ from PyTorch's by more than 1e-4.
     """
     folder.mkdir(parents=True, exist_ok=True)
     fp32, _ = export_onnx(model, tokenizer, folder / "exported.onnx")
-    path = runtime.prepare(fp32, precision, folder / f"{precision}.onnx")
+    some = feeds(fp32, calibration.sample(CALIBRATION_ROWS, seed=0)) if calibration is not None else None
+    path = runtime.prepare(fp32, precision, folder / f"{precision}.onnx", calibration=some)
     rows = dev.sample(PARITY_ROWS, seed=0)
     batches = [_inputs(batch) for _, batch in rows.buckets(16)]
     checked = path if precision == "fp32" else fp32
@@ -69,9 +80,20 @@ def deployed_score(model: PreTrainedModel, setting: Setting, candidate: Candidat
     setting.work.mkdir(parents=True, exist_ok=True)
     runtime = setting.runtime_of(candidate)
     with tempfile.TemporaryDirectory(dir=setting.work) as folder:
-        artefact = build(model, setting.tokenizer, runtime, candidate.precision, Path(folder), rows)
+        artefact = build(model, setting.tokenizer, runtime, candidate.precision, Path(folder), rows, setting.train)
         logits = logits_of(runtime, artefact.path, rows, setting.workload.batch)
         return score(rows.labels, logits, setting.task.metric)
+
+
+def feeds(onnx: Path, rows: Encoded) -> list[dict[str, np.ndarray]]:
+    """Rows one by one as the inputs of an ONNX file, unpadded."""
+    names = [entry.name for entry in graph_inputs(load_graph(onnx))]
+    found = []
+    for _, batch in rows.buckets(1):
+        given = _inputs(batch)
+        given["token_type_ids"] = np.zeros_like(given["input_ids"])
+        found.append({name: given[name] for name in names})
+    return found
 
 
 def _inputs(batch: dict[str, Any]) -> dict[str, np.ndarray]:

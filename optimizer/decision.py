@@ -51,8 +51,8 @@ def decide(setting: Setting, advance: Any = lambda share: None) -> Decision:
     view = look_at(setting.teacher, setting, patterns, lambda share: advance(0.7 * share))
     judge = Judge(setting, view, target_ms)
     stock, *others = setting.engines
-    candidates = [judge.judged(p, precision, stock) for p in patterns for precision in stock.runtime.precisions]
-    candidates += [judge.with_zeros(precision, e) for e in others for precision in e.runtime.precisions]
+    candidates = [judge.judged(p, precision, stock) for p in patterns for precision in stock.precisions]
+    candidates += [judge.with_zeros(precision, e) for e in others for precision in e.precisions]
     advance(1.0)
     return Decision(tuple(finalists(candidates, setting.effort.finalists)), target_ms, view=view)
 

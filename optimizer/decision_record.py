@@ -114,6 +114,7 @@ class DecisionRecord(_Record):
     target_ms: float
     candidates: tuple[CandidateRecord, ...]
     reason: str
+    not_profiled: tuple[str, ...] = ()  # precisions that are no faster here than another one
     rounds: tuple[CompressionRound, ...] = ()
     corrections: tuple[Correction, ...] = ()
     kept: tuple[KeptLayer, ...] = ()

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from benchmarks.errors import TrimfitError
 from benchmarks.workload import Workload
+from hardware_profiles.contest import worthwhile
 from hardware_profiles.device import Device, resolve
 from hardware_profiles.latency_model import LatencyModel
 from hardware_profiles.profile import Anchor, LatencyProfile
@@ -21,7 +22,7 @@ from hardware_profiles.profiler import ProfileRequest, run_profile
 from hardware_profiles.runtimes import Runtime, get
 from optimizer import files
 from optimizer.architecture import Architecture
-from optimizer.artefact import build, logits_of
+from optimizer.artefact import CALIBRATION_ROWS, build, feeds, logits_of
 from optimizer.candidates import PricesAt
 from optimizer.distillation.objectives import SoftTargets
 from optimizer.effort import Effort
@@ -66,7 +67,7 @@ def prepare(job: Job, progress: Progress) -> Setting:
     workload = Workload(batch=job.batch, seq_len=seq_len, threads=job.threads or device.cores)
     shape = Architecture.of(model)
     activation = activation_of(model)
-    profile = profile_of(device, shape, workload, job.effort, progress, activation)
+    profile = profile_of(device, shape, workload, job.effort, progress, activation, job.precision)
     _refuse_impossible(job, profile, shape, workload)
     with_zeros = sparse_profile_of(profile, shape, workload, job.effort, progress, activation)
     job.open()
@@ -116,11 +117,19 @@ def profile_of(
     effort: Effort,
     progress: Progress,
     activation: str = "gelu",
+    precision: str | None = None,
 ) -> LatencyProfile:
-    """The device's profile for models up to this shape with the stock runtime, from the cache where it is known."""
+    """The device's profile for models up to this shape with the stock runtime, from the cache where it is known.
+
+    `precision` is in it even where it does not pay here.
+    """
     request = _request(shape, workload, effort, activation)
-    profile = _profiled(device, get(RUNTIME), request, progress)
+    asked = tuple(dict.fromkeys((*request.precisions, *filter(None, [precision]))))
+    profile = _profiled(device, get(RUNTIME), replace(request, precisions=asked), progress)
     progress.say(f"runtime options that are fastest here: {profile.runtime.options() or 'the stock ones'}")
+    for trial in profile.contests:
+        if trial.precision not in asked:
+            progress.say(str(trial))
     return profile
 
 
@@ -163,7 +172,8 @@ def _profiled(device: Device, runtime: Runtime, request: ProfileRequest, progres
     title = f"Profiling {device.name}: {runtime.name}, hidden size {request.hidden_size}, {request.workload}"
     with progress.step(title) as advance:
         profile = run_profile(device, runtime, request, progress=lambda label, share: advance(share))
-    return profile.only(request.hidden_size, request.head_size, request.workload, request.activation)
+    sizes = request.hidden_size, request.head_size, request.workload, request.activation
+    return profile.only(*sizes, precisions=worthwhile(profile, request))
 
 
 def _check_precision(precision: str | None) -> None:
@@ -178,7 +188,7 @@ def _refuse_impossible(job: Job, profile: LatencyProfile, shape: Architecture, w
     if isinstance(target, MaxDrop):
         return
     latency = LatencyModel().fit(profile)
-    prices = {p: PricesAt(latency, shape, workload, p) for p in profile.runtime.precisions}
+    prices = {p: PricesAt(latency, shape, workload, p) for p in profile.precisions}
     teacher_ms = prices["fp32"].predict(shape).ms
     allowed = [job.precision] if job.precision else list(prices)
     precision, fastest = min(((p, prices[p].fastest_ms()) for p in allowed), key=lambda found: found[1])
@@ -213,7 +223,8 @@ def _baselines(
         return tuple(_read(note))
     runtime = profile.runtime
     fp32 = build(teacher.model, tokenizer, runtime, "fp32", folder, teacher.dev).path
-    paths = {p: runtime.prepare(fp32, p, folder / f"{p}.onnx") for p in runtime.precisions}
+    rows = feeds(fp32, teacher.train.sample(CALIBRATION_ROWS, job.seed))
+    paths = {p: runtime.prepare(fp32, p, folder / f"{p}.onnx", calibration=rows) for p in profile.precisions}
     inputs = write_input_pool(folder / "inputs.npz", teacher.dev, workload, job.seed)
     with progress.step("Timing the teacher on the device") as advance:
         models = {f"teacher {p}": (path, runtime) for p, path in paths.items()}

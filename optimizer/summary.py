@@ -106,6 +106,7 @@ def decision_record(
         target_ms=decision.target_ms * (proof.clock(setting, "fp32") if proof else 1.0),
         candidates=tuple(c.record(setting.teacher_ms, chosen=c.name == winner) for c in decision.candidates),
         reason=decision.reason,
+        not_profiled=tuple(sentence for engine in setting.engines for sentence in engine.not_profiled),
         rounds=student.rounds if student else (),
         corrections=tuple(corrections),
         kept=_kept(student) if student else (),

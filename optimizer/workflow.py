@@ -161,7 +161,7 @@ class _Scored:
 
 def _deployed(setting: Setting, student: Student, winner: Candidate, folder: Path) -> _Scored:
     runtime = setting.runtime_of(winner)
-    artefact = build(student.model, setting.tokenizer, runtime, winner.precision, folder, setting.dev)
+    artefact = build(student.model, setting.tokenizer, runtime, winner.precision, folder, setting.dev, setting.train)
     logits = logits_of(runtime, artefact.path, setting.dev, setting.workload.batch)
     return _Scored(artefact, score(setting.dev.labels, logits, setting.task.metric))
 

@@ -58,7 +58,8 @@ def _built(site: Site, way: Way, activation: str, folder: Path, seed: int) -> Pa
         seq_len=site.workload.seq_len,
         seed=seed,
     )
-    return site.engine(way.runtime).runtime.prepare(fp32, way.precision, folder / "prepared.onnx")
+    rows = [random_inputs(site.workload, seed)]
+    return site.engine(way.runtime).runtime.prepare(fp32, way.precision, folder / "prepared.onnx", calibration=rows)
 
 
 def _pool(workload: Workload, path: Path, seed: int) -> Path:
