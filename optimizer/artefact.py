@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from benchmarks.onnx_file import load_graph
 from hardware_profiles.runtimes import Runtime
 from optimizer.candidates import Candidate
 from optimizer.encoding import Encoded
+from optimizer.float_layers import FloatLayers, LinearGroup
+from optimizer.linear_groups import node_names
 from optimizer.export import ParityReport, export_onnx, parity, predict_onnx
 from optimizer.scoring import score
 from optimizer.setting import Setting
@@ -33,6 +36,7 @@ class Artefact:
     path: Path
     fp32: Path
     parity: ParityReport
+    float_layers: FloatLayers | None = None
 
 
 def build(
@@ -43,16 +47,19 @@ def build(
     folder: Path,
     dev: Encoded,
     calibration: Encoded | None = None,
+    keep: Collection[LinearGroup] = (),
 ) -> Artefact:
     """Export `model`, prepare the precision, and check the fp32 file (as it is deployed, if it is) against PyTorch.
 
-    Scales that are fixed beforehand are taken from some rows of `calibration`, which only such a precision needs.
+    Scales that are fixed beforehand are taken from some rows of `calibration`, which only such a precision needs;
+    the groups in `keep` stay in fp32.
     Raises TrimfitError when the fp32 logits differ from PyTorch's by more than 1e-4.
     """
     folder.mkdir(parents=True, exist_ok=True)
     fp32, _ = export_onnx(model, tokenizer, folder / "exported.onnx")
     some = feeds(fp32, calibration.sample(CALIBRATION_ROWS, seed=0)) if calibration is not None else None
-    path = runtime.prepare(fp32, precision, folder / f"{precision}.onnx", calibration=some)
+    names = node_names(model, load_graph(fp32), keep) if keep else ()
+    path = runtime.prepare(fp32, precision, folder / f"{precision}.onnx", calibration=some, keep_fp32=names)
     rows = dev.sample(PARITY_ROWS, seed=0)
     batches = [_inputs(batch) for _, batch in rows.buckets(16)]
     checked = path if precision == "fp32" else fp32
@@ -76,11 +83,16 @@ def logits_of(runtime: Runtime, path: Path, encoded: Encoded, batch_size: int = 
 
 
 def deployed_score(model: PreTrainedModel, setting: Setting, candidate: Candidate, rows: Encoded) -> float:
-    """The metric of `model` on `rows` as the device would answer: exported, at the precision, with the runtime."""
+    """The metric of `model` on `rows` as the device would answer: exported, at the precision, with the runtime.
+
+    What the teacher needs in fp32 at this precision stays so.
+    """
     setting.work.mkdir(parents=True, exist_ok=True)
-    runtime = setting.runtime_of(candidate)
-    with tempfile.TemporaryDirectory(dir=setting.work) as folder:
-        artefact = build(model, setting.tokenizer, runtime, candidate.precision, Path(folder), rows, setting.train)
+    runtime, precision = setting.runtime_of(candidate), candidate.precision
+    keep = setting.float_groups(precision, candidate.survivors)
+    with tempfile.TemporaryDirectory(dir=setting.work) as name:
+        folder = Path(name)
+        artefact = build(model, setting.tokenizer, runtime, precision, folder, rows, setting.train, keep)
         logits = logits_of(runtime, artefact.path, rows, setting.workload.batch)
         return score(rows.labels, logits, setting.task.metric)
 

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
-import numpy as np
-import torch
-import torch.nn.functional as F
 from transformers import PreTrainedModel
 
 from benchmarks.errors import TrimfitError
@@ -19,24 +13,22 @@ from hardware_profiles.device import Device, resolve
 from hardware_profiles.latency_model import LatencyModel
 from hardware_profiles.profile import Anchor, LatencyProfile
 from hardware_profiles.profiler import ProfileRequest, run_profile
-from hardware_profiles.runtimes import Runtime, get
-from optimizer import files
+from hardware_profiles.runtimes import get
 from optimizer.architecture import Architecture
-from optimizer.artefact import CALIBRATION_ROWS, build, feeds, logits_of
+from optimizer.baselines import measure_baselines
 from optimizer.candidates import PricesAt
 from optimizer.distillation.objectives import SoftTargets
 from optimizer.effort import Effort
-from optimizer.encoding import Encoded, typical_length
+from optimizer.encoding import typical_length
 from optimizer.engine import Engine
 from optimizer.job import Job
-from optimizer.measuring import measure_models, write_input_pool
 from optimizer.model_folder import inspect_folder
 from optimizer.progress import Progress
-from optimizer.scoring import check_metric, score
-from optimizer.setting import Baseline, Setting
+from optimizer.scoring import check_metric
+from optimizer.setting import Setting
 from optimizer.target import MaxDrop
 from optimizer.tasks import read_task
-from optimizer.teacher import Teacher, encode_parts, load_tokenizer, prepare_teacher, token_limit, untrained
+from optimizer.teacher import encode_parts, load_tokenizer, prepare_teacher, token_limit, untrained
 
 __all__ = ["activation_of", "prepare", "profile_of", "sparse_profile_of"]
 
@@ -83,8 +75,10 @@ def prepare(job: Job, progress: Progress) -> Setting:
         progress=progress,
     )
     job.tick()
-    baselines = _baselines(job, teacher, tokenizer, profile, workload, progress)
-    anchors = [Anchor.of("teacher", shape, workload, b.precision, b.ms / 1e3) for b in baselines]
+    baselines = measure_baselines(
+        job.work / "baselines", teacher, tokenizer, profile, workload, seed=job.seed, progress=progress
+    )
+    anchors = [Anchor.of("teacher", shape, workload, b.precision, (b.plain_ms or b.ms) / 1e3) for b in baselines]
     stock = Engine.of(profile.with_anchor(*anchors))
     engines = [stock] if with_zeros is None else [stock, Engine.of(with_zeros.over(stock.profile), skips_zeros=True)]
     job.tick()
@@ -206,56 +200,3 @@ def activation_of(model: PreTrainedModel) -> str:
     if name != "relu" and "gelu" not in name:
         raise TrimfitError(f"the model's activation is {name}, expected gelu or relu: others cannot be profiled yet")
     return "relu" if name == "relu" else "gelu"
-
-
-def _baselines(
-    job: Job,
-    teacher: Teacher,
-    tokenizer: object,
-    profile: LatencyProfile,
-    workload: Workload,
-    progress: Progress,
-) -> tuple[Baseline, ...]:
-    """The teacher at every precision: exported once, timed in turns, scored with the runtime."""
-    folder = job.work / "baselines"
-    note = folder / "baselines.json"
-    if note.is_file():
-        return tuple(_read(note))
-    runtime = profile.runtime
-    fp32 = build(teacher.model, tokenizer, runtime, "fp32", folder, teacher.dev).path
-    rows = feeds(fp32, teacher.train.sample(CALIBRATION_ROWS, job.seed))
-    paths = {p: runtime.prepare(fp32, p, folder / f"{p}.onnx", calibration=rows) for p in profile.precisions}
-    inputs = write_input_pool(folder / "inputs.npz", teacher.dev, workload, job.seed)
-    with progress.step("Timing the teacher on the device") as advance:
-        models = {f"teacher {p}": (path, runtime) for p, path in paths.items()}
-        measured = measure_models(models, workload, inputs, seed=job.seed, advance=advance)
-    rows = teacher.dev
-    found = []
-    with progress.step("Scoring the teacher at every precision") as advance:
-        for number, (precision, path) in enumerate(paths.items()):
-            dev, divergence = _score(precision, path, rows, runtime, teacher, workload.batch)
-            found.append(Baseline(precision, measured[f"teacher {precision}"].median * 1e3, dev, path, divergence))
-            advance((number + 1) / len(paths))
-    for b in found:
-        progress.say(f"teacher {b.precision}: {b.ms:.2f} ms, dev {teacher.task.metric} {b.dev:.4f}")
-    records = [{**vars(b), "onnx": b.onnx.name} for b in found]
-    files.write_text_atomically(note, json.dumps(records, indent=1))
-    return tuple(found)
-
-
-def _score(
-    precision: str, path: Path, rows: Encoded, runtime: Runtime, teacher: Teacher, batch_size: int
-) -> tuple[float, float]:
-    assert rows.teacher_logits is not None
-    logits = rows.teacher_logits if precision == "fp32" else logits_of(runtime, path, rows, batch_size)
-    return score(rows.labels, logits, teacher.task.metric), _divergence(rows.teacher_logits, logits)
-
-
-def _divergence(teacher: np.ndarray, other: np.ndarray) -> float:
-    log_p, log_q = (F.log_softmax(torch.from_numpy(x), dim=-1) for x in (teacher, other))
-    return float(F.kl_div(log_q, log_p, reduction="batchmean", log_target=True))
-
-
-def _read(note: Path) -> Iterator[Baseline]:
-    for record in json.loads(note.read_text(encoding="utf-8")):
-        yield Baseline(**{**record, "onnx": note.parent / record["onnx"]})

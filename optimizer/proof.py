@@ -11,7 +11,7 @@ from optimizer.measuring import measure_models, write_input_pool
 from optimizer.setting import Setting
 from optimizer.target import LatencyMs, MaxDrop
 
-__all__ = ["Proof", "prove"]
+__all__ = ["STUDENT", "Proof", "prove"]
 
 STUDENT = "student"
 
@@ -40,7 +40,8 @@ class Proof:
         A shared machine drifts between sessions by more than predictions err; the teacher, timed in both, tells by how
         much. Nothing of the student enters.
         """
-        return self.measurements[f"teacher {precision}"].median * 1e3 / setting.baseline(precision).ms
+        baseline = setting.baseline(precision)
+        return self.measurements[baseline.name].median * 1e3 / baseline.ms
 
     def meets(self, setting: Setting, dev: float) -> bool:
         """Whether the target is met: by the whole interval, the median, or the deployed dev score."""
@@ -54,12 +55,12 @@ class Proof:
 
 def prove(setting: Setting, onnx: Path, runtime: Runtime, title: str) -> Proof:
     """Time teacher at every precision (stock runtime) and student (its own) in turns, in one run on the device."""
-    models = {f"teacher {b.precision}": (b.onnx, setting.stock) for b in setting.baselines}
+    models = {b.name: (b.onnx, setting.stock) for b in setting.baselines}
     models[STUDENT] = onnx, runtime
     inputs = write_input_pool(setting.work / "inputs.npz", setting.dev, setting.workload, setting.seed)
     with setting.progress.step(title) as advance:
         found = measure_models(models, setting.workload, inputs, seed=setting.seed, advance=advance)
-    dense = [found[f"teacher {b.precision}"] for b in setting.baselines]
+    dense = [found[b.name] for b in setting.baselines]
     strongest = min(dense, key=lambda m: m.median)
     proof = Proof(found, compare(dense[0], found[STUDENT]), compare(strongest, found[STUDENT]))
     setting.progress.say(proof.versus_teacher.sentence)

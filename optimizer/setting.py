@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from optimizer.candidates import Candidate, PricesAt
 from optimizer.effort import Effort
 from optimizer.encoding import Encoded
 from optimizer.engine import Engine
+from optimizer.float_layers import FloatLayers, LinearGroup, carried, share_of
 from optimizer.progress import Progress
 from optimizer.target import Target
 from optimizer.tasks import Task
@@ -35,6 +37,18 @@ class Baseline:
     dev: float
     onnx: Path
     divergence: float
+    float_layers: FloatLayers | None = None
+    plain_ms: float | None = None  # of the file without layers in fp32, where there are some
+
+    @property
+    def name(self) -> str:
+        """Of its measurements, e.g. "teacher int8"."""
+        return f"teacher {self.precision}"
+
+    @property
+    def groups(self) -> tuple[LinearGroup, ...]:
+        """What stays in fp32 at a lower precision, lest score is lost."""
+        return self.float_layers.groups if self.float_layers else ()
 
 
 @dataclass(frozen=True)
@@ -98,9 +112,19 @@ class Setting:
         """The uncompressed teacher at a precision."""
         return next(b for b in self.baselines if b.precision == precision)
 
+    def float_groups(self, precision: str, survivors: Sequence[int]) -> tuple[LinearGroup, ...]:
+        """What the teacher needs in fp32 at a precision, as a student counts that keeps these of its layers."""
+        return carried(self.baseline(precision).groups, survivors)
+
     def corrected(self, name: str, candidate: Candidate, shape: Architecture, sparsity: float, ms: float) -> Setting:
-        """The same setting with a latency model that has learned what a real model took."""
+        """The same setting with a latency model that has learned what a real model took.
+
+        The profile knows nothing of layers that stay in fp32: their predicted part of the time is taken off.
+        """
         zeros = candidate.zeros if sparsity else "dense"
+        prices = self.prices(candidate.precision, candidate.runtime)
+        plain = replace(prices, in_fp32={})
+        ms *= plain.predict(shape, zeros, sparsity).ms / prices.predict(shape, zeros, sparsity).ms
         anchor = Anchor.of(name, shape, self.workload, candidate.precision, ms / 1e3, pattern=zeros, sparsity=sparsity)
         engines = (e.with_anchor(anchor) if e.name == candidate.runtime else e for e in self.engines)
         return replace(self, engines=tuple(engines))
@@ -108,7 +132,9 @@ class Setting:
     def prices(self, precision: str, runtime: str | None = None) -> PricesAt:
         """What pieces of the teacher cost on the device at a precision; with the stock runtime unless one is named."""
         engine = self.engines[0] if runtime is None else self.engine(runtime)
-        return PricesAt(engine.latency, Architecture.of(self.teacher), self.workload, precision)
+        teacher = Architecture.of(self.teacher)
+        in_fp32 = share_of(self.baseline(precision).groups, teacher.depth)
+        return PricesAt(engine.latency, teacher, self.workload, precision, in_fp32)
 
 
 def learning_rates(hidden_size: int) -> tuple[float, float]:

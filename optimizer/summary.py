@@ -17,6 +17,7 @@ from optimizer.decision import Decision
 from optimizer.decision_record import Correction, DecisionRecord, KeptLayer, ScoredPoint
 from optimizer.deployment.options import portable_options
 from optimizer.encoding import Encoded
+from optimizer.float_layers import FloatLayers
 from optimizer.inference import predict
 from optimizer.manifest import (
     DeviceFacts,
@@ -28,7 +29,7 @@ from optimizer.manifest import (
     StudentFacts,
     TeacherFacts,
 )
-from optimizer.proof import Proof
+from optimizer.proof import STUDENT, Proof
 from optimizer.scoring import score_by_group, scores
 from optimizer.setting import Setting
 
@@ -75,6 +76,7 @@ def manifest_of(
             dev=dev,
             test=student_scores[metric] if setting.test is not None else None,
             scores=student_scores,
+            float_layers=artefact.float_layers,
             groups=_groups(setting, part.labels, teacher_logits, student_logits),
             latency_ms=_latency(proof.student, predicted_ms),
         ),
@@ -94,8 +96,9 @@ def decision_record(
     corrections: Sequence[Correction] = (),
     proof: Proof | None = None,
     dev: float | None = None,
+    float_layers: FloatLayers | None = None,
 ) -> DecisionRecord:
-    """The decision as decided, or, given the student and its proof, as it ended."""
+    """The decision as decided, or, given the student, its proof and what of it stays in fp32, as it ended."""
     winner = decision.winner.name if decision.winner else None
     return DecisionRecord(
         device=_device(setting),
@@ -110,6 +113,7 @@ def decision_record(
         rounds=student.rounds if student else (),
         corrections=tuple(corrections),
         kept=_kept(student) if student else (),
+        float_layers=_float_layers(setting, float_layers),
         points=tuple(_points(setting, decision, student, proof, dev)),
     )
 
@@ -146,6 +150,11 @@ def _kept(student: Student) -> tuple[KeptLayer, ...]:
     return tuple(kept)
 
 
+def _float_layers(setting: Setting, student: FloatLayers | None) -> dict[str, FloatLayers]:
+    found = {b.name: b.float_layers for b in setting.baselines} | {STUDENT: student}
+    return {name: layers for name, layers in found.items() if layers}
+
+
 def _points(
     setting: Setting, decision: Decision, student: Student | None, proof: Proof | None, dev: float | None
 ) -> list[ScoredPoint]:
@@ -153,7 +162,7 @@ def _points(
     clock = {b.precision: proof.clock(setting, b.precision) if proof else 1.0 for b in setting.baselines}
     points = [
         ScoredPoint(
-            name=f"teacher {b.precision}",
+            name=b.name,
             dev=b.dev,
             ms=b.ms * clock[b.precision],
             latency_is="measured",

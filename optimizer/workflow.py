@@ -10,7 +10,7 @@ from transformers import set_seed
 
 from benchmarks.errors import TrimfitError
 from optimizer.architecture import Architecture
-from optimizer.artefact import Artefact, build, logits_of
+from optimizer.artefact import Artefact, build
 from optimizer.candidates import Candidate
 from optimizer.compression import Student, compress, cut_and_train, predicted_ms, recover, untouched
 from optimizer.decision import Decision, decide, reason_of_runtime
@@ -23,6 +23,7 @@ from optimizer.progress import Progress
 from optimizer.proof import Proof, prove
 from optimizer.pruning.patterns import Width, Zeros
 from optimizer.race import race
+from optimizer.rescue import Quantised, rescue
 from optimizer.scoring import score
 from optimizer.setting import Setting
 from optimizer.summary import decision_record, manifest_of
@@ -162,7 +163,19 @@ class _Scored:
 def _deployed(setting: Setting, student: Student, winner: Candidate, folder: Path) -> _Scored:
     runtime = setting.runtime_of(winner)
     artefact = build(student.model, setting.tokenizer, runtime, winner.precision, folder, setting.dev, setting.train)
-    logits = logits_of(runtime, artefact.path, setting.dev, setting.workload.batch)
+    known = setting.float_groups(winner.precision, [origin.layer for origin in student.origin.layers])
+    quantised = Quantised(
+        model=student.model,
+        fp32=artefact.fp32,
+        runtime=runtime,
+        precision=winner.precision,
+        calibration=setting.train,
+        metric=setting.task.metric,
+        batch_size=setting.workload.batch,
+    )
+    artefact, logits = rescue(quantised, artefact, setting.dev, known=known)
+    if artefact.float_layers:
+        setting.progress.say(f"student {winner.precision}: {artefact.float_layers}")
     return _Scored(artefact, score(setting.dev.labels, logits, setting.task.metric))
 
 
@@ -254,7 +267,15 @@ def _published(
             finish.dev,
             corrections[-1].predicted_ms,
         )
-        record = decision_record(setting, decision, finish.student, corrections, finish.proof, manifest.student.dev)
+        record = decision_record(
+            setting,
+            decision,
+            finish.student,
+            corrections,
+            finish.proof,
+            manifest.student.dev,
+            finish.artefact.float_layers,
+        )
         manifest = manifest.model_copy(update={"minutes": job.tick()})
         deployment = publish(stage, job.out, record, manifest)
     _clear(job)

@@ -1,0 +1,110 @@
+"""Baselines: the uncompressed teacher at every precision, exported once, scored with the runtime and timed in turns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks.workload import Workload
+from hardware_profiles.profile import LatencyProfile
+from hardware_profiles.runtimes import Runtime
+from optimizer import files
+from optimizer.artefact import CALIBRATION_ROWS, Artefact, build, feeds
+from optimizer.float_layers import FloatLayers
+from optimizer.measuring import measure_models, write_input_pool
+from optimizer.progress import Advance, Progress
+from optimizer.rescue import Quantised, divergence_of, rescue
+from optimizer.scoring import score
+from optimizer.setting import Baseline
+from optimizer.teacher import Teacher
+
+__all__ = ["measure_baselines"]
+
+def measure_baselines(
+    folder: Path,
+    teacher: Teacher,
+    tokenizer: object,
+    profile: LatencyProfile,
+    workload: Workload,
+    *,
+    seed: int,
+    progress: Progress,
+) -> tuple[Baseline, ...]:
+    """The teacher at every precision of the profile, fp32 first; read from `folder` where an earlier run left them.
+
+    A precision at which it loses score keeps some layers in fp32.
+    """
+    note = folder / "baselines.json"
+    if note.is_file():
+        return tuple(_read(note))
+    runtime = profile.runtime
+    with progress.step("Scoring the teacher at every precision") as advance:
+        scored = list(_scored(folder, teacher, tokenizer, profile, workload, advance))
+    models = {b.name: (b.onnx, runtime) for b in scored}
+    models |= {_plain(b): (folder / f"{b.precision}.onnx", runtime) for b in scored if b.float_layers}
+    inputs = write_input_pool(folder / "inputs.npz", teacher.dev, workload, seed)
+    with progress.step("Timing the teacher on the device") as advance:
+        measured = measure_models(models, workload, inputs, seed=seed, advance=advance)
+    ms = {name: measurement.median * 1e3 for name, measurement in measured.items()}
+    baselines = tuple(replace(b, ms=ms[b.name], plain_ms=ms.get(_plain(b))) for b in scored)
+    for b in baselines:
+        progress.say(f"{b.name}: {b.ms:.2f} ms, dev {teacher.task.metric} {b.dev:.4f}")
+        if b.float_layers:
+            progress.say(f"{b.name}: {b.float_layers}; {b.plain_ms:.2f} ms without")
+    files.write_text_atomically(note, json.dumps([_record(b) for b in baselines], indent=1))
+    return baselines
+
+
+def _scored(
+    folder: Path, teacher: Teacher, tokenizer: object, profile: LatencyProfile, workload: Workload, advance: Advance
+) -> Iterator[Baseline]:
+    """The baselines, not timed yet."""
+    exported = build(teacher.model, tokenizer, profile.runtime, "fp32", folder, teacher.dev)
+    rows = feeds(exported.fp32, teacher.train.sample(CALIBRATION_ROWS, seed=0))
+    for done, precision in enumerate(profile.precisions, 1):
+        path = profile.runtime.prepare(exported.fp32, precision, folder / f"{precision}.onnx", calibration=rows)
+        yield _baseline(teacher, replace(exported, path=path), profile.runtime, precision, workload.batch)
+        advance(done / len(profile.precisions))
+
+
+def _baseline(teacher: Teacher, artefact: Artefact, runtime: Runtime, precision: str, batch_size: int) -> Baseline:
+    expected, metric = teacher.dev.teacher_logits, teacher.task.metric
+    assert expected is not None
+    logits = expected
+    if precision != "fp32":
+        quantised = Quantised(
+            model=teacher.model,
+            fp32=artefact.fp32,
+            runtime=runtime,
+            precision=precision,
+            calibration=teacher.train,
+            metric=metric,
+            batch_size=batch_size,
+        )
+        artefact, logits = rescue(quantised, artefact, teacher.dev, expected=expected)
+    return Baseline(
+        precision=precision,
+        ms=0.0,
+        dev=score(teacher.dev.labels, logits, metric),
+        onnx=artefact.path,
+        divergence=divergence_of(expected, logits),
+        float_layers=artefact.float_layers,
+    )
+
+
+def _plain(baseline: Baseline) -> str:
+    return f"{baseline.name}, nothing in fp32"
+
+
+def _record(baseline: Baseline) -> dict[str, object]:
+    kept = baseline.float_layers.model_dump() if baseline.float_layers else None
+    return {**vars(baseline), "onnx": baseline.onnx.name, "float_layers": kept}
+
+
+def _read(note: Path) -> Iterator[Baseline]:
+    for record in json.loads(note.read_text(encoding="utf-8")):
+        kept = record.get("float_layers")
+        known = {"onnx": note.parent / record["onnx"], "float_layers": kept and FloatLayers.model_validate(kept)}
+        yield Baseline(**{**record, **known})
