@@ -40,10 +40,10 @@ def run_profile(
 
     A stock `runtime` gets the options that are fastest on the device (`profile.runtime`); one with options of
     its own keeps them. A runtime that skips zeros (`request.sparse`) is first asked from which sparsity on each
-    layer gains by it (`profile.break_even`). A contested precision of the runtime that was not asked for is profiled
-    only where a whole encoder is faster at it than at its rival (`profile.contests`). `cache` is a folder (None: `cache_folder()`); the profile is saved
-    there after every precision, so that an interrupted run goes on. `progress` is called with a label and the
-    share done.
+    layer gains by it (`profile.break_even`). A contested precision that was not asked for is profiled only where a
+    whole encoder is faster at it than at its rival (`profile.contests`). `cache` is a folder (None:
+    `cache_folder()`); the profile is saved there after every step, so that an interrupted run goes on. `progress`
+    is called with a label and the share done.
     `fresh` measures again what is known.
     Raises TrimfitError for a precision that the runtime lacks.
     """
@@ -73,7 +73,7 @@ def _stages(
         profile = _with_best_options(profile, runtime, request, seed)
         yield profile
     for precision, rival in missing_contests(profile, request):
-        progress(f"{precision} against {rival}", _CHOOSING)
+        progress(f"is {precision} faster than {rival}", _CHOOSING)
         profile = profile.with_contest(contest(profile.runtime, request, precision, rival, seed))
         yield profile
     precisions = worthwhile(profile, request)

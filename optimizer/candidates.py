@@ -84,7 +84,8 @@ class PricesAt:
         share = self.in_fp32.get(kind, 0.0)
         if not share:
             return 0.0
-        return share * max(0.0, self._unit_ms(kind, width, "fp32") - self._unit_ms(kind, width, self.precision) / speedup)
+        quantised = self._unit_ms(kind, width, self.precision) / speedup
+        return share * max(0.0, self._unit_ms(kind, width, "fp32") - quantised)
 
     def sparsity_range(self, pattern: Pattern) -> tuple[float, float]:
         """(fewest, most) zeros with which times are known on the device."""

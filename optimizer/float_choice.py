@@ -12,16 +12,18 @@ from optimizer.scoring import score
 __all__ = ["growing", "is_lost", "most_harmful"]
 
 _TOLERATED = 0.005  # of the score: half a point
+_ROUNDING = 1e-9  # of the difference of two scores
 
 
 def is_lost(labels: np.ndarray, fp32: np.ndarray, quantised: np.ndarray, metric: str) -> bool:
     """Whether quantised logits [n, classes] score worse than fp32 ones by half a point and more than a standard error.
 
-    The error is that of the paired difference of accuracies: rows on which both are right, or both wrong, tell nothing.
+    The error is that of the difference if both were equally good: sqrt(b + c) / n, where b + c of n rows are right with
+    one of them only (McNemar 1947, "Note on the sampling error of the difference between correlated proportions").
     """
     drop = score(labels, fp32, metric) - score(labels, quantised, metric)
-    d = (fp32.argmax(axis=1) == labels).astype(float) - (quantised.argmax(axis=1) == labels)
-    return bool(drop > max(_TOLERATED, d.std() / np.sqrt(len(d))))
+    differing = ((fp32.argmax(axis=1) == labels) != (quantised.argmax(axis=1) == labels)).sum()
+    return bool(drop > max(_TOLERATED, np.sqrt(differing) / len(labels)) + _ROUNDING)
 
 
 def most_harmful(gains: Mapping[LinearGroup, float], weights: Mapping[LinearGroup, int]) -> tuple[LinearGroup, ...]:

@@ -81,7 +81,7 @@ def rescue(
     Of a few sets, the first with which the score is back within `is_lost`; else the one that scores best.
     """
     logits = quantised.logits(artefact.path, dev)
-    if quantised.precision == "fp32":
+    if not quantised.precision.startswith("int8"):  # others are of one piece
         return artefact, logits
     expected = predict(quantised.model, dev) if expected is None else expected
     if not is_lost(dev.labels, expected, logits, quantised.metric):
@@ -104,12 +104,12 @@ def rescue(
     if not best:
         return artefact, logits
     path = quantised.make(artefact.path.with_name(f"{artefact.path.stem}-mixed.onnx"), best)
-    return replace(artefact, path=path, float_layers=FloatLayers(groups=best, dev_without=without, dev_with=dev_score(logits))), logits
+    return replace(
+        artefact, path=path, float_layers=FloatLayers(groups=best, dev_without=without, dev_with=dev_score(logits))
+    ), logits
 
 
-def _sets(
-    quantised: Quantised, scratch: Path, known: Collection[LinearGroup]
-) -> Iterator[tuple[LinearGroup, ...]]:
+def _sets(quantised: Quantised, scratch: Path, known: Collection[LinearGroup]) -> Iterator[tuple[LinearGroup, ...]]:
     """The known groups, then these and ever more of those that hurt most; measured only once they are asked for."""
     if known:
         yield tuple(known)
