@@ -67,7 +67,7 @@ class Bench:
     """Times units, whole models and option sets for one request in one precision."""
 
     def __init__(self, runtime: Runtime, request: ProfileRequest, precision: str, seed: int = 0):
-        self.runtime = runtime
+        self.runtime = runtime.at(precision)
         self.request = request
         self.precision = precision
         self.seed = seed
@@ -107,7 +107,7 @@ class Bench:
         with tempfile.TemporaryDirectory(prefix="trimfit-") as folder:
             model = self._prepared(self._encoder(name, whole), Path(folder))
             threads = self.request.workload.threads
-            sessions = {name: runtime.session(model, threads) for name, runtime in alternatives.items()}
+            sessions = {n: runtime.at(self.precision).session(model, threads) for n, runtime in alternatives.items()}
         return self._measure(sessions, lambda label, share: None)
 
     # -- what is missing ------------------------------------------------------------------------------------

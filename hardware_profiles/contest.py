@@ -42,7 +42,7 @@ def contest(runtime: Runtime, request: ProfileRequest, precision: str, rival: st
         encoder_graph(shape, fp32, activation=request.activation, seq_len=length, seed=seed)
         for name in (rival, precision):
             model = runtime.prepare(fp32, name, Path(folder) / f"{name}.onnx", calibration=[feed])
-            calls[name] = partial(runtime.session(model, threads).run, None, feed)
+            calls[name] = partial(runtime.at(name).session(model, threads).run, None, feed)
     found = timings(calls, request.budget, seed)
     return PrecisionTrial(
         precision=precision,

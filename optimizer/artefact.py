@@ -16,16 +16,16 @@ from benchmarks.onnx_file import load_graph
 from hardware_profiles.runtimes import Runtime
 from optimizer.candidates import Candidate
 from optimizer.encoding import Encoded
+from optimizer.export import ParityReport, export_onnx, parity, predict_onnx
 from optimizer.float_layers import FloatLayers, LinearGroup
 from optimizer.linear_groups import node_names
-from optimizer.export import ParityReport, export_onnx, parity, predict_onnx
 from optimizer.scoring import score
 from optimizer.setting import Setting
 
 __all__ = ["CALIBRATION_ROWS", "Artefact", "build", "deployed_score", "feeds", "logits_of"]
 
 PARITY_ROWS = 128
-CALIBRATION_ROWS = 128  # for scales that are fixed beforehand
+CALIBRATION_ROWS = 64  # for scales that are fixed beforehand
 SCORING_THREADS = 2
 
 
@@ -63,7 +63,7 @@ def build(
     rows = dev.sample(PARITY_ROWS, seed=0)
     batches = [_inputs(batch) for _, batch in rows.buckets(16)]
     checked = path if precision == "fp32" else fp32
-    return Artefact(path, fp32, parity(model, runtime.session(checked, SCORING_THREADS), batches))
+    return Artefact(path, fp32, parity(model, runtime.at("fp32").session(checked, SCORING_THREADS), batches))
 
 
 def logits_of(runtime: Runtime, path: Path, encoded: Encoded, batch_size: int = 1) -> np.ndarray:
@@ -89,7 +89,7 @@ def deployed_score(model: PreTrainedModel, setting: Setting, candidate: Candidat
     """
     setting.work.mkdir(parents=True, exist_ok=True)
     runtime, precision = setting.runtime_of(candidate), candidate.precision
-    keep = setting.float_groups(precision, candidate.survivors)
+    keep = setting.float_groups(candidate, candidate.survivors)
     with tempfile.TemporaryDirectory(dir=setting.work) as name:
         folder = Path(name)
         artefact = build(model, setting.tokenizer, runtime, precision, folder, rows, setting.train, keep)

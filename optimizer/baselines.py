@@ -1,9 +1,9 @@
-"""Baselines: the uncompressed teacher at every precision, exported once, scored with the runtime and timed in turns."""
+"""Baselines: the uncompressed teacher with every runtime at every precision, exported once, scored and timed."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,28 +22,35 @@ from optimizer.teacher import Teacher
 
 __all__ = ["measure_baselines"]
 
+
 def measure_baselines(
     folder: Path,
     teacher: Teacher,
     tokenizer: object,
-    profile: LatencyProfile,
+    profiles: Sequence[LatencyProfile],
     workload: Workload,
     *,
     seed: int,
     progress: Progress,
 ) -> tuple[Baseline, ...]:
-    """The teacher at every precision of the profile, fp32 first; read from `folder` where an earlier run left them.
+    """The teacher at every precision of every profile; read from `folder` where an earlier run left them.
+
+    fp32 with the first profile's runtime, the stock one, comes first.
 
     A precision at which it loses score keeps some layers in fp32.
     """
     note = folder / "baselines.json"
     if note.is_file():
         return tuple(_read(note))
-    runtime = profile.runtime
     with progress.step("Scoring the teacher at every precision") as advance:
-        scored = list(_scored(folder, teacher, tokenizer, profile, workload, advance))
-    models = {b.name: (b.onnx, runtime) for b in scored}
-    models |= {_plain(b): (folder / f"{b.precision}.onnx", runtime) for b in scored if b.float_layers}
+        scored = list(_scored(folder, teacher, tokenizer, profiles, workload, advance))
+    runtimes = {profile.runtime_record.name: profile.runtime for profile in profiles}
+    models = {b.name: (b.onnx, runtimes[b.runtime].at(b.precision)) for b in scored}
+    models |= {
+        _plain(b): (_target(folder, b.runtime, b.precision), runtimes[b.runtime].at(b.precision))
+        for b in scored
+        if b.float_layers
+    }
     inputs = write_input_pool(folder / "inputs.npz", teacher.dev, workload, seed)
     with progress.step("Timing the teacher on the device") as advance:
         measured = measure_models(models, workload, inputs, seed=seed, advance=advance)
@@ -58,15 +65,26 @@ def measure_baselines(
 
 
 def _scored(
-    folder: Path, teacher: Teacher, tokenizer: object, profile: LatencyProfile, workload: Workload, advance: Advance
+    folder: Path,
+    teacher: Teacher,
+    tokenizer: object,
+    profiles: Sequence[LatencyProfile],
+    workload: Workload,
+    advance: Advance,
 ) -> Iterator[Baseline]:
     """The baselines, not timed yet."""
-    exported = build(teacher.model, tokenizer, profile.runtime, "fp32", folder, teacher.dev)
+    exported = build(teacher.model, tokenizer, profiles[0].runtime, "fp32", folder, teacher.dev)
     rows = feeds(exported.fp32, teacher.train.sample(CALIBRATION_ROWS, seed=0))
-    for done, precision in enumerate(profile.precisions, 1):
-        path = profile.runtime.prepare(exported.fp32, precision, folder / f"{precision}.onnx", calibration=rows)
-        yield _baseline(teacher, replace(exported, path=path), profile.runtime, precision, workload.batch)
-        advance(done / len(profile.precisions))
+    cases = [(profile.runtime, precision) for profile in profiles for precision in profile.precisions]
+    for done, (runtime, precision) in enumerate(cases, 1):
+        target = _target(folder, runtime.name, precision)
+        path = runtime.prepare(exported.fp32, precision, target, calibration=rows)
+        yield _baseline(teacher, replace(exported, path=path), runtime.at(precision), precision, workload.batch)
+        advance(done / len(cases))
+
+
+def _target(folder: Path, runtime: str, precision: str) -> Path:
+    return folder / f"{runtime}-{precision}.onnx"
 
 
 def _baseline(teacher: Teacher, artefact: Artefact, runtime: Runtime, precision: str, batch_size: int) -> Baseline:
@@ -90,6 +108,7 @@ def _baseline(teacher: Teacher, artefact: Artefact, runtime: Runtime, precision:
         dev=score(teacher.dev.labels, logits, metric),
         onnx=artefact.path,
         divergence=divergence_of(expected, logits),
+        runtime=runtime.name,
         float_layers=artefact.float_layers,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from transformers import PreTrainedModel
@@ -13,7 +14,7 @@ from hardware_profiles.device import Device, resolve
 from hardware_profiles.latency_model import LatencyModel
 from hardware_profiles.profile import Anchor, LatencyProfile
 from hardware_profiles.profiler import ProfileRequest, run_profile
-from hardware_profiles.runtimes import get
+from hardware_profiles.runtimes import STOCK, Runtime, get, runtimes
 from optimizer.architecture import Architecture
 from optimizer.baselines import measure_baselines
 from optimizer.candidates import PricesAt
@@ -25,14 +26,14 @@ from optimizer.job import Job
 from optimizer.model_folder import inspect_folder
 from optimizer.progress import Progress
 from optimizer.scoring import check_metric
-from optimizer.setting import Setting
+from optimizer.setting import Baseline, Setting
 from optimizer.target import MaxDrop
 from optimizer.tasks import read_task
 from optimizer.teacher import encode_parts, load_tokenizer, prepare_teacher, token_limit, untrained
 
 __all__ = ["activation_of", "prepare", "profile_of", "sparse_profile_of"]
 
-RUNTIME, SPARSE_RUNTIME = "onnxruntime-cpu", "onnxruntime-cpu+sparse"
+RUNTIME, SPARSE_RUNTIME = STOCK, "onnxruntime-cpu+sparse"
 SPARSITIES = (0.5, 0.8, 0.9, 0.95)  # with sparse operators; time falls evenly between them
 WORTH_SAYING = 0.02  # share of texts that are cut
 
@@ -60,7 +61,8 @@ def prepare(job: Job, progress: Progress) -> Setting:
     shape = Architecture.of(model)
     activation = activation_of(model)
     profile = profile_of(device, shape, workload, job.effort, progress, activation, job.precision)
-    _refuse_impossible(job, profile, shape, workload)
+    profiles = [profile, *_other_profiles(device, shape, workload, job, progress, activation)]
+    _refuse_impossible(job, profiles, shape, workload)
     with_zeros = sparse_profile_of(profile, shape, workload, job.effort, progress, activation)
     job.open()
     teacher = prepare_teacher(
@@ -76,11 +78,11 @@ def prepare(job: Job, progress: Progress) -> Setting:
     )
     job.tick()
     baselines = measure_baselines(
-        job.work / "baselines", teacher, tokenizer, profile, workload, seed=job.seed, progress=progress
+        job.work / "baselines", teacher, tokenizer, profiles, workload, seed=job.seed, progress=progress
     )
-    anchors = [Anchor.of("teacher", shape, workload, b.precision, (b.plain_ms or b.ms) / 1e3) for b in baselines]
-    stock = Engine.of(profile.with_anchor(*anchors))
-    engines = [stock] if with_zeros is None else [stock, Engine.of(with_zeros.over(stock.profile), skips_zeros=True)]
+    engines = [_anchored(known, baselines, shape, workload) for known in profiles]
+    if with_zeros:
+        engines.append(Engine.of(with_zeros.over(engines[0].profile), skips_zeros=True))
     job.tick()
     return Setting(
         task=teacher.task,
@@ -112,15 +114,20 @@ def profile_of(
     progress: Progress,
     activation: str = "gelu",
     precision: str | None = None,
+    runtime: Runtime | None = None,
 ) -> LatencyProfile:
     """The device's profile for models up to this shape with the stock runtime, from the cache where it is known.
 
-    `precision` is in it even where it does not pay here.
+    `precision` is in it even where it does not pay here. Another `runtime` is profiled likewise.
     """
-    request = _request(shape, workload, effort, activation)
-    asked = tuple(dict.fromkeys((*request.precisions, *filter(None, [precision]))))
-    profile = _profiled(device, get(RUNTIME), replace(request, precisions=asked), progress)
-    progress.say(f"runtime options that are fastest here: {profile.runtime.options() or 'the stock ones'}")
+    chosen = runtime or get(RUNTIME)
+    forced = [precision] if precision in chosen.precisions else []
+    usual = [p for p in chosen.precisions if p not in chosen.contested]
+    asked = tuple(dict.fromkeys((*usual, *forced)))
+    request = replace(_request(shape, workload, effort, activation), precisions=asked)
+    profile = _profiled(device, chosen, request, progress)
+    if chosen.name == RUNTIME:
+        progress.say(f"runtime options that are fastest here: {profile.runtime.options() or 'the stock ones'}")
     for trial in profile.contests:
         if trial.precision not in asked:
             progress.say(str(trial))
@@ -170,25 +177,46 @@ def _profiled(device: Device, runtime: Runtime, request: ProfileRequest, progres
     return profile.only(*sizes, precisions=worthwhile(profile, request))
 
 
+def _other_profiles(
+    device: Device, shape: Architecture, workload: Workload, job: Job, progress: Progress, activation: str
+) -> list[LatencyProfile]:
+    """The profiles of all other runtimes that work here and run any model as it is."""
+    others = (runtime for runtime in runtimes() if runtime.name != RUNTIME and not runtime.skips_zeros)
+    sizes = shape, workload, job.effort, progress, activation, job.precision
+    return [profile_of(device, *sizes, runtime=runtime) for runtime in others]
+
+
+def _anchored(
+    profile: LatencyProfile, baselines: Iterable[Baseline], shape: Architecture, workload: Workload
+) -> Engine:
+    """The engine of a profile that has learned what the teacher takes, with nothing of it in fp32 at a lower one."""
+    mine = (b for b in baselines if b.runtime == profile.runtime_record.name)
+    anchors = (Anchor.of("teacher", shape, workload, b.precision, (b.plain_ms or b.ms) / 1e3) for b in mine)
+    return Engine.of(profile.with_anchor(*anchors))
+
+
 def _check_precision(precision: str | None) -> None:
-    known = get(RUNTIME).precisions
+    known = dict.fromkeys(p for runtime in runtimes() for p in runtime.precisions)
     if precision not in (None, *known):
         raise TrimfitError(f"got --precision {precision}, expected one of {', '.join(known)}")
 
 
-def _refuse_impossible(job: Job, profile: LatencyProfile, shape: Architecture, workload: Workload) -> None:
+def _refuse_impossible(job: Job, profiles: Sequence[LatencyProfile], shape: Architecture, workload: Workload) -> None:
     """Latency does not depend on the weights: a target that nothing can reach is refused before anything is trained."""
     target = job.target
     if isinstance(target, MaxDrop):
         return
-    latency = LatencyModel().fit(profile)
-    prices = {p: PricesAt(latency, shape, workload, p) for p in profile.precisions}
-    teacher_ms = prices["fp32"].predict(shape).ms
-    allowed = [job.precision] if job.precision else list(prices)
-    precision, fastest = min(((p, prices[p].fastest_ms()) for p in allowed), key=lambda found: found[1])
+    prices = [
+        PricesAt(latency, shape, workload, precision)
+        for profile, latency in ((profile, LatencyModel().fit(profile)) for profile in profiles)
+        for precision in profile.precisions
+    ]
+    teacher_ms = prices[0].predict(shape).ms
+    allowed = [each for each in prices if job.precision in (None, each.precision)]
+    precision, fastest = min(((each.precision, each.fastest_ms()) for each in allowed), key=lambda found: found[1])
     if target.milliseconds(teacher_ms) < fastest:
         raise TrimfitError(
-            f"{target} is more than {profile.device.name} can do: the fastest possible is {fastest:.2f} ms, "
+            f"{target} is more than {profiles[0].device.name} can do: the fastest possible is {fastest:.2f} ms, "
             f"{teacher_ms / fastest:.1f}x (one block of one layer, {precision}): ask for less"
         )
 

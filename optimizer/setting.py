@@ -13,7 +13,7 @@ from benchmarks.errors import TrimfitError
 from benchmarks.workload import Workload
 from hardware_profiles.device import Device
 from hardware_profiles.profile import Anchor
-from hardware_profiles.runtimes import Runtime
+from hardware_profiles.runtimes import STOCK, Runtime
 from optimizer.architecture import Architecture
 from optimizer.candidates import Candidate, PricesAt
 from optimizer.effort import Effort
@@ -29,21 +29,29 @@ __all__ = ["Baseline", "Setting", "learning_rates"]
 
 @dataclass(frozen=True)
 class Baseline:
-    """The uncompressed teacher at one precision, measured: median milliseconds, dev score, file, and the divergence
-    (nats a row) of its answers from the fp32 teacher's."""
+    """The uncompressed teacher at one precision with one runtime, measured.
+
+    Median milliseconds, dev score, file, and the divergence (nats a row) of its answers from the fp32 teacher's.
+    """
 
     precision: str
     ms: float
     dev: float
     onnx: Path
     divergence: float
+    runtime: str = STOCK
     float_layers: FloatLayers | None = None
     plain_ms: float | None = None  # of the file without layers in fp32, where there are some
 
     @property
     def name(self) -> str:
-        """Of its measurements, e.g. "teacher int8"."""
-        return f"teacher {self.precision}"
+        """Of its measurements, e.g. "teacher int8", "teacher bf16 openvino-ep"."""
+        return f"teacher {self.precision}" + ("" if self.runtime == STOCK else f" {self.runtime}")
+
+    @property
+    def versus(self) -> str:
+        """What speed-ups are said to be over, e.g. "teacher int8 onnxruntime-cpu"."""
+        return f"teacher {self.precision} {self.runtime}"
 
     @property
     def groups(self) -> tuple[LinearGroup, ...]:
@@ -96,7 +104,11 @@ class Setting:
 
     def runtime_of(self, candidate: Candidate) -> Runtime:
         """What executes a candidate on the device."""
-        return self.engine(candidate.runtime).runtime
+        return self.engine(candidate.runtime).runtime.at(candidate.precision)
+
+    def runtime_of_baseline(self, baseline: Baseline) -> Runtime:
+        """What executes a baseline on the device."""
+        return self.engine(baseline.runtime).runtime.at(baseline.precision)
 
     @property
     def teacher_ms(self) -> float:
@@ -108,13 +120,14 @@ class Setting:
         """Training rows on which importance and sensitivity are measured."""
         return self.train.sample(self.effort.calibration_rows, seed=self.seed)
 
-    def baseline(self, precision: str) -> Baseline:
-        """The uncompressed teacher at a precision."""
-        return next(b for b in self.baselines if b.precision == precision)
+    def baseline(self, precision: str, runtime: str | None = None) -> Baseline:
+        """The uncompressed teacher at a precision with a runtime; with the stock one where that runtime has none."""
+        found = [b for b in self.baselines if b.precision == precision and b.runtime in (runtime, STOCK)]
+        return next((b for b in found if b.runtime == runtime), found[0])
 
-    def float_groups(self, precision: str, survivors: Sequence[int]) -> tuple[LinearGroup, ...]:
-        """What the teacher needs in fp32 at a precision, as a student counts that keeps these of its layers."""
-        return carried(self.baseline(precision).groups, survivors)
+    def float_groups(self, candidate: Candidate, survivors: Sequence[int]) -> tuple[LinearGroup, ...]:
+        """What the teacher needs in fp32 as the candidate runs, as a student counts that keeps these of its layers."""
+        return carried(self.baseline(candidate.precision, candidate.runtime).groups, survivors)
 
     def corrected(self, name: str, candidate: Candidate, shape: Architecture, sparsity: float, ms: float) -> Setting:
         """The same setting with a latency model that has learned what a real model took.
@@ -133,7 +146,7 @@ class Setting:
         """What pieces of the teacher cost on the device at a precision; with the stock runtime unless one is named."""
         engine = self.engines[0] if runtime is None else self.engine(runtime)
         teacher = Architecture.of(self.teacher)
-        in_fp32 = share_of(self.baseline(precision).groups, teacher.depth)
+        in_fp32 = share_of(self.baseline(precision, engine.name).groups, teacher.depth)
         return PricesAt(engine.latency, teacher, self.workload, precision, in_fp32)
 
 

@@ -31,7 +31,7 @@ from optimizer.manifest import (
 )
 from optimizer.proof import STUDENT, Proof
 from optimizer.scoring import score_by_group, scores
-from optimizer.setting import Setting
+from optimizer.setting import Baseline, Setting
 
 __all__ = ["decision_record", "manifest_of"]
 
@@ -106,7 +106,7 @@ def decision_record(
         target=str(setting.target),
         runtime_options=portable_options(setting.runtime_of(decision.winner) if decision.winner else setting.stock),
         teacher_ms=setting.teacher_ms,
-        target_ms=decision.target_ms * (proof.clock(setting, "fp32") if proof else 1.0),
+        target_ms=decision.target_ms * (proof.clock(setting.baselines[0]) if proof else 1.0),
         candidates=tuple(c.record(setting.teacher_ms, chosen=c.name == winner) for c in decision.candidates),
         reason=decision.reason,
         not_profiled=tuple(sentence for engine in setting.engines for sentence in engine.not_profiled),
@@ -159,12 +159,15 @@ def _points(
     setting: Setting, decision: Decision, student: Student | None, proof: Proof | None, dev: float | None
 ) -> list[ScoredPoint]:
     """Models with a dev score and a latency; given a proof, all on the clock of its run."""
-    clock = {b.precision: proof.clock(setting, b.precision) if proof else 1.0 for b in setting.baselines}
+
+    def clock(baseline: Baseline) -> float:
+        return proof.clock(baseline) if proof else 1.0
+
     points = [
         ScoredPoint(
             name=b.name,
             dev=b.dev,
-            ms=b.ms * clock[b.precision],
+            ms=b.ms * clock(b),
             latency_is="measured",
             kind="teacher" if b is setting.baselines[0] else "baseline",
         )
@@ -172,11 +175,12 @@ def _points(
     ]
     for c in decision.candidates:
         if c.race:
-            ms = c.predicted.ms * clock[c.precision]
+            ms = c.predicted.ms * clock(setting.baseline(c.precision, c.runtime))
             points.append(ScoredPoint(name=c.name, dev=c.race[-1].dev, ms=ms, latency_is="predicted", kind="candidate"))
     if student and decision.winner:
+        factor = clock(setting.baseline(decision.winner.precision, decision.winner.runtime))
         for r in student.rounds:
-            ms = r.predicted_ms * clock[decision.winner.precision]
+            ms = r.predicted_ms * factor
             points.append(ScoredPoint(name=r.name, dev=r.dev, ms=ms, latency_is="predicted", kind="round"))
     if proof and dev is not None:
         ms = proof.student.median * 1e3
@@ -199,7 +203,7 @@ def _speedup(comparison: Comparison, setting: Setting) -> Speedup:
         median=comparison.speedup,
         low=comparison.low,
         high=comparison.high,
-        versus=f"{comparison.baseline} {setting.stock.name}",
+        versus=next(b.versus for b in setting.baselines if b.name == comparison.baseline),
     )
 
 

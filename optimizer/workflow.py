@@ -82,12 +82,12 @@ def _decided(setting: Setting) -> Decision:
     able = [c.name for c in decision.candidates if not c.refused]
     if not able and isinstance(setting.target, MaxDrop):
         dense = min(setting.allowed_baselines, key=lambda b: b.ms)
-        winner = next(c for c in decision.candidates if c.name == f"dense {dense.precision}")
+        winner = decision.dense(dense)
         decision = replace(decision, winner=winner, reason=f"{winner.name}: nothing smaller is faster here")
         decision_record(setting, decision).write(setting.work)
         return decision
     if not able:
-        fastest = min(setting.prices(b.precision).fastest_ms() for b in setting.allowed_baselines)
+        fastest = min(setting.prices(b.precision, b.runtime).fastest_ms() for b in setting.allowed_baselines)
         raise TrimfitError(
             f"no candidate reaches {setting.target} on {setting.device.name}: the fastest possible is "
             f"{fastest:.2f} ms, {setting.teacher_ms / fastest:.1f}x: ask for less"
@@ -136,7 +136,7 @@ def _as_fast_as_allowed(setting: Setting, decision: Decision) -> tuple[Student, 
         setting.progress.say(f"{name}: dev {dev:.4f} as deployed, {lowest:.4f} wanted; going back to a larger shape")
     good = [b for b in setting.allowed_baselines if b.dev >= lowest]
     allowed = min(good or setting.allowed_baselines, key=lambda b: b.ms)  # none good enough: the target is missed
-    return trail[0], next(c for c in decision.candidates if c.name == f"dense {allowed.precision}")
+    return trail[0], decision.dense(allowed)
 
 
 def _trail(setting: Setting, winner: Candidate, start: Student, lowest: float) -> list[Student]:
@@ -163,7 +163,7 @@ class _Scored:
 def _deployed(setting: Setting, student: Student, winner: Candidate, folder: Path) -> _Scored:
     runtime = setting.runtime_of(winner)
     artefact = build(student.model, setting.tokenizer, runtime, winner.precision, folder, setting.dev, setting.train)
-    known = setting.float_groups(winner.precision, [origin.layer for origin in student.origin.layers])
+    known = setting.float_groups(winner, [origin.layer for origin in student.origin.layers])
     quantised = Quantised(
         model=student.model,
         fp32=artefact.fp32,
@@ -186,7 +186,7 @@ def _finished(setting: Setting, student: Student, winner: Candidate) -> tuple[_F
     while True:
         finish = _measured(setting, student, winner, len(corrections))
         measured = finish.proof.student.median * 1e3
-        clock = finish.proof.clock(setting, winner.precision)
+        clock = finish.proof.clock(setting.baseline(winner.precision, winner.runtime))
         shape, sparsity = student.form
         corrections.append(
             Correction(

@@ -15,10 +15,11 @@ import onnxruntime
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from benchmarks.errors import TrimfitError
+from benchmarks.onnx_file import load_graph
 from hardware_profiles.isa import instruction_sets, multiplies_int8_exactly
 from hardware_profiles.runtimes.embedding_tables import coarse_lookups
 from hardware_profiles.runtimes.runtime import Feeds, Session
-from hardware_profiles.runtimes.static_int8 import quantize_linears
+from hardware_profiles.runtimes.static_int8 import linear_nodes, quantize_linears
 
 __all__ = ["OnnxRuntimeCpu"]
 
@@ -49,11 +50,16 @@ class OnnxRuntimeCpu:
     name = "onnxruntime-cpu"
     precisions = ("fp32", "int8", "int8-static")
     contested: ClassVar[Mapping[str, str]] = {"int8-static": "int8"}
+    skips_zeros = False
 
     @property
     def version(self) -> str:
         """Version of the installed onnxruntime."""
         return str(onnxruntime.__version__)
+
+    def at(self, precision: str) -> OnnxRuntimeCpu:
+        """Itself: the precision is in the model."""
+        return self
 
     def options(self) -> dict[str, Any]:
         """Options that differ from stock, JSON-able."""
@@ -152,7 +158,7 @@ class OnnxRuntimeCpu:
                 between,
                 target,
                 rows,
-                keep=keep_fp32,
+                nodes=[name for name in linear_nodes(load_graph(source)) if name not in keep_fp32],
                 reduce_range=self._reduces_range(),
                 signed="asimd" in instruction_sets(),
             )

@@ -47,6 +47,7 @@ class OnnxRuntimeSparse:
     name = "onnxruntime-cpu+sparse"
     precisions = ("fp32", "int8")  # its int8 operators scale activations at run time
     contested: ClassVar[Mapping[str, str]] = {}
+    skips_zeros = True
 
     def __post_init__(self) -> None:
         found = set(instruction_sets())
@@ -61,6 +62,10 @@ class OnnxRuntimeSparse:
         """Version of onnxruntime, what identifies the library, and what the environment restricts it to."""
         parts = [f"{self.cpu.version}+sparse", file_sha256(Path(self.custom_op_library))[:8]]
         return ".".join([*parts, *filter(None, [os.environ.get(_ISA_CAP)])])
+
+    def at(self, precision: str) -> OnnxRuntimeSparse:
+        """Itself: the precision is in the model."""
+        return self
 
     def options(self) -> dict[str, Any]:
         """Options that differ from the stock wheel's, JSON-able."""

@@ -49,6 +49,15 @@ class Runtime(Protocol):
         """Precisions that are profiled only where a whole model is faster than at the one they are mapped to."""
         ...
 
+    @property
+    def skips_zeros(self) -> bool:
+        """Whether it does not multiply by zeros: it then runs what others run dense, and is profiled on top of them."""
+        ...
+
+    def at(self, precision: str) -> Runtime:
+        """The runtime as it loads models of a precision."""
+        ...
+
     def options(self) -> dict[str, Any]:
         """JSON-able options, as a benchmarks Contestant takes them; `with_options` inverts it."""
         ...
