@@ -77,11 +77,12 @@ class Contestant(BaseModel):
 
     @property
     def _settings(self) -> dict[str, Any]:
-        """All that decides how the model runs; an operator library by its content, wherever it lies."""
+        """All that decides how the model runs; libraries by their content, wherever they lie."""
         settings = {**self.options, "env": self.env} if self.env else dict(self.options)
-        library = Path(str(settings.get("custom_op_library", "")))
-        if library.is_file():
-            settings["custom_op_library"] = f"{library.name} sha256:{file_sha256(library)}"
+        if "custom_op_library" in settings:
+            settings["custom_op_library"] = _by_content(settings["custom_op_library"])
+        if "library" in settings.get("ep", {}):
+            settings["ep"] = {**settings["ep"], "library": _by_content(settings["ep"]["library"])}
         return settings
 
 
@@ -179,6 +180,11 @@ class Launch:
             f"the process timing {self.contestant.name} ({self.contestant.model.name}) died ({end}){said}: "
             "check the model in its runtime alone"
         )
+
+
+def _by_content(name: object) -> object:
+    library = Path(str(name))
+    return f"{library.name} sha256:{file_sha256(library)}" if library.is_file() else name
 
 
 def _close(stream: IO[Any]) -> None:

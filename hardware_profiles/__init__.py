@@ -4,7 +4,15 @@ from hardware_profiles.conditions import Conditions
 from hardware_profiles.device import Device, local_device, resolve
 from hardware_profiles.latency_model import LatencyModel, Prediction
 from hardware_profiles.micro_graph import encoder_graph, random_inputs, unit_graph
-from hardware_profiles.profile import Anchor, BreakEven, LatencyProfile, OptionTrial, RuntimeRecord, UnitTiming
+from hardware_profiles.profile import (
+    Anchor,
+    BreakEven,
+    LatencyProfile,
+    OptionTrial,
+    PrecisionTrial,
+    RuntimeRecord,
+    UnitTiming,
+)
 from hardware_profiles.profile_cache import cache_folder, cached_profile, profile_path
 from hardware_profiles.profile_request import SKIPPED, SPARSITIES, Effort, ProfileRequest, Whole
 from hardware_profiles.profile_table import profile_table
@@ -29,6 +37,7 @@ __all__ = [
     "LayerWidths",
     "OnnxRuntimeCpu",
     "OptionTrial",
+    "PrecisionTrial",
     "Prediction",
     "ProfileRequest",
     "Progress",

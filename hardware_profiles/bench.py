@@ -75,7 +75,7 @@ class Bench:
     """Times units, whole models and option sets for one request in one precision."""
 
     def __init__(self, runtime: Runtime, request: ProfileRequest, precision: str, seed: int = 0):
-        self.runtime = runtime
+        self.runtime = runtime.at(precision)
         self.request = request
         self.precision = precision
         self.seed = seed
@@ -109,7 +109,7 @@ class Bench:
         with tempfile.TemporaryDirectory(prefix="trimfit-") as folder:
             model = self._prepared(self._encoder(name, whole), Path(folder))
             threads = self.request.workload.threads
-            sessions = {name: runtime.session(model, threads) for name, runtime in alternatives.items()}
+            sessions = {n: runtime.at(self.precision).session(model, threads) for n, runtime in alternatives.items()}
         return self._measure(sessions, lambda label, share: None)
 
     def threads(self, counts: Sequence[int]) -> dict[int, Timing]:
@@ -187,7 +187,9 @@ class Bench:
         return timings(calls, self.request.budget, self.seed, part)
 
     def _prepared(self, graph: _Graph, folder: Path) -> Path:
-        return self.runtime.prepare(graph.build(folder / "fp32.onnx"), self.precision, folder / "prepared.onnx")
+        fp32, target = graph.build(folder / "fp32.onnx"), folder / "prepared.onnx"
+        rows = [random_inputs(self.request.workload, self.seed)]
+        return self.runtime.prepare(fp32, self.precision, target, calibration=rows)
 
     # -- graphs ---------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -22,11 +22,21 @@ from hardware_profiles.runtimes import Runtime
 from hardware_profiles.shape import EncoderShape, HasShape
 from hardware_profiles.unit import Pattern, Unit, weight_bytes
 
-__all__ = ["FORMAT", "Anchor", "BreakEven", "LatencyProfile", "OptionTrial", "RuntimeRecord", "UnitTiming"]
+__all__ = [
+    "FORMAT",
+    "Anchor",
+    "BreakEven",
+    "LatencyProfile",
+    "OptionTrial",
+    "PrecisionTrial",
+    "RuntimeRecord",
+    "UnitTiming",
+]
 
 _NO_CHOICE = ("custom_op_library", "break_even")  # options that follow from the machine, or from `break_even`
 _T = TypeVar("_T")
 
+_MUST_WIN_BY = 0.01  # a contested precision pays if it is faster than its rival by more than this
 FORMAT: Literal[2] = 2  # 1 kept time by another reference model and knew no zeros that are skipped
 
 
@@ -133,6 +143,28 @@ class OptionTrial(_Record):
     seconds: float = Field(gt=0)
 
 
+class PrecisionTrial(_Record):
+    """A whole encoder at a precision and at the one it has to beat, timed in turns: median seconds of each."""
+
+    precision: str
+    rival: str
+    hidden_size: int
+    workload: Workload
+    seconds: float = Field(gt=0)
+    rival_seconds: float = Field(gt=0)
+
+    @property
+    def pays(self) -> bool:
+        """Whether the precision is faster by more than 1 %."""
+        return self.rival_seconds / self.seconds > 1 + _MUST_WIN_BY
+
+    def __str__(self) -> str:
+        """E.g. "int8-static: 0.93x of int8 measured on this device: not profiled"."""
+        verdict = "profiled" if self.pays else "not profiled"
+        ratio = self.rival_seconds / self.seconds
+        return f"{self.precision}: {ratio:.2f}x of {self.rival} measured on this device: {verdict}"
+
+
 class BreakEven(_Record):
     """The share of zeros from which a linear layer of this shape is faster with a sparse operator than dense.
 
@@ -158,6 +190,7 @@ class LatencyProfile(_Record):
     anchors: tuple[Anchor, ...] = ()
     trials: tuple[OptionTrial, ...] = ()
     break_even: tuple[BreakEven, ...] = ()
+    contests: tuple[PrecisionTrial, ...] = ()
     conditions: tuple[Conditions, ...] = ()
     """One for every day on which it grew; empty where that is not known."""
 
@@ -193,6 +226,11 @@ class LatencyProfile(_Record):
                 sizes[layer] = max(item.sparsity, sizes.get(layer, 0.0))
         return {**self.runtime_record.options, **({"break_even": known} if known else {})}
 
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """Precisions at which units were timed."""
+        return tuple(dict.fromkeys(entry.precision for entry in self.entries))
+
     def find(self, unit: Unit, workload: Workload, precision: str) -> UnitTiming | None:
         """The timing of a unit, None if it was not measured."""
         for entry in self.entries:
@@ -200,17 +238,31 @@ class LatencyProfile(_Record):
                 return entry
         return None
 
-    def only(self, hidden_size: int, head_size: int, workload: Workload, activation: str) -> LatencyProfile:
-        """The part about models of these sizes at this workload; a profile grows with every model it is asked about."""
+    def only(
+        self,
+        hidden_size: int,
+        head_size: int,
+        workload: Workload,
+        activation: str,
+        precisions: Collection[str] | None = None,
+    ) -> LatencyProfile:
+        """The part about models of these sizes at this workload; a profile grows with every model it is asked about.
+
+        `precisions` leaves out others, None none.
+        """
         points = [point for point, _ in workload.points()]
 
-        def is_asked(unit: Unit, at: Workload) -> bool:
+        def is_asked(timing: UnitTiming) -> bool:
+            unit = timing.unit
             sizes = (unit.hidden_size, unit.head_size, unit.activation)
-            return sizes == (hidden_size, head_size, activation) and at in points
+            return sizes == (hidden_size, head_size, activation) and timing.workload in points and is_wanted(timing)
 
         def is_near(anchor: Anchor) -> bool:
             sizes = (anchor.shape.hidden_size, anchor.shape.head_size, anchor.activation)
-            return sizes == (hidden_size, head_size, activation)
+            return sizes == (hidden_size, head_size, activation) and is_wanted(anchor)
+
+        def is_wanted(item: UnitTiming | Anchor) -> bool:
+            return precisions is None or item.precision in precisions
 
         def with_same_rows(anchor: Anchor) -> bool:
             rows = {(point.batch, point.seq_len) for point in points}
@@ -219,11 +271,12 @@ class LatencyProfile(_Record):
         return self.model_copy(
             update={
                 "runtime_record": self.runtime_record.model_copy(update={"options": self._options_at(workload)}),
-                "entries": tuple(e for e in self.entries if is_asked(e.unit, e.workload)),
-                "ladder": tuple(e for e in self.ladder if is_asked(e.unit, e.workload)),
+                "entries": tuple(e for e in self.entries if is_asked(e)),
+                "ladder": tuple(e for e in self.ladder if is_asked(e)),
                 "anchors": tuple(a for a in self.anchors if is_near(a) and a.workload in points),
                 "break_even": tuple(item for item in self.break_even if item.workload in points),
                 "thread_scaling": tuple(a for a in self.thread_scaling if is_near(a) and with_same_rows(a)),
+                "contests": tuple(t for t in self.contests if t.hidden_size == hidden_size and t.workload in points),
             }
         )
 
@@ -242,9 +295,8 @@ class LatencyProfile(_Record):
         )
         whole = dense.with_entries(self.entries).with_ladder(self.ladder).with_anchor(*self.anchors)
         whole = whole.with_conditions(*self.conditions)
-        return whole.model_copy(
-            update={"runtime_record": self.runtime_record, "trials": self.trials, "break_even": self.break_even}
-        )
+        mine = {name: getattr(self, name) for name in ("runtime_record", "trials", "break_even", "contests")}
+        return whole.model_copy(update=mine)
 
     def with_entries(self, entries: Iterable[UnitTiming]) -> LatencyProfile:
         """Add timings; one of the same unit, workload and precision is replaced."""
@@ -279,6 +331,11 @@ class LatencyProfile(_Record):
         table = {key(item): item for item in (*getattr(self, field), *items)}
         return self.model_copy(update={field: tuple(table.values())})
 
+    def with_contest(self, *trials: PrecisionTrial) -> LatencyProfile:
+        """Add contests; one of the same precision, rival, hidden size and workload is replaced."""
+        table = {(t.precision, t.rival, t.hidden_size, t.workload): t for t in (*self.contests, *trials)}
+        return self.model_copy(update={"contests": tuple(table.values())})
+
     def with_options(self, runtime: Runtime, trials: Iterable[OptionTrial]) -> LatencyProfile:
         """Set the runtime's options and the trials that chose them."""
         record = RuntimeRecord.of(runtime)
@@ -296,7 +353,7 @@ class LatencyProfile(_Record):
         grown = self.with_entries(other.entries).with_ladder(other.ladder).with_anchor(*other.anchors)
         grown = grown.with_peaks(*other.peaks).with_bandwidths(*other.bandwidths)
         grown = grown.with_break_even(other.break_even).with_thread_scaling(*other.thread_scaling)
-        return grown.with_conditions(*other.conditions)
+        return grown.with_contest(*other.contests).with_conditions(*other.conditions)
 
     def with_conditions(self, *conditions: Conditions) -> LatencyProfile:
         """Add the days on which parts of it were measured."""

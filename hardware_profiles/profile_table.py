@@ -31,6 +31,7 @@ def profile_table(profile: LatencyProfile, workload: Workload | None = None) -> 
     days = ", ".join(str(day) for day in profile.conditions) or "nobody knows when"
     lines.append(f"{profile.device.provenance}, {days}; microarchitecture {profile.device.microarchitecture}")
     lines += profile_instability(profile)
+    lines += (str(trial) for trial in profile.contests if workload in (None, trial.workload))
     cases = dict.fromkeys((entry.workload, entry.unit.hidden_size) for entry in profile.entries)
     for measured, hidden_size in cases:
         if workload in (None, measured):

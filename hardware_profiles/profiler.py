@@ -11,6 +11,7 @@ from benchmarks.errors import TrimfitError
 from hardware_profiles.bench import Bench
 from hardware_profiles.break_even import measure_break_even
 from hardware_profiles.conditions import Conditions
+from hardware_profiles.contest import contest, missing_contests, worthwhile
 from hardware_profiles.device import Device
 from hardware_profiles.machine import measure_machine
 from hardware_profiles.profile import LatencyProfile, OptionTrial
@@ -42,9 +43,11 @@ def run_profile(
 
     A stock `runtime` gets the options that are fastest on the device (`profile.runtime`); one with options of
     its own keeps them. A runtime that skips zeros (`request.sparse`) is first asked from which sparsity on each
-    layer gains by it (`profile.break_even`). Of a workload of several lengths each is measured, as
-    `ProfileRequest.parts` asks. `cache` is a folder (None: `cache_folder()`); the profile is saved there after every
-    part of a precision, so that an interrupted run goes on. `progress` is called with a label and the share done.
+    layer gains by it (`profile.break_even`). A contested precision that was not asked for is profiled only where a
+    whole encoder is faster at it than at its rival (`profile.contests`). Of a workload of several lengths each is
+    measured, as `ProfileRequest.parts` asks. `cache` is a folder (None: `cache_folder()`); the profile is saved there
+    after every part of a precision, so that an interrupted run goes on. `progress` is called with a label and the
+    share done.
     `fresh` measures again what is known.
     Raises TrimfitError for a precision that the runtime lacks.
     """
@@ -80,11 +83,15 @@ def _stages(
         progress("choosing the runtime's options", 0.0)
         profile = _with_best_options(profile, runtime, request, seed)
         yield profile
-    end = 1 - _MACHINE * request.asks_for_machine
-    for index, precision in enumerate(request.precisions):
+    for precision, rival in missing_contests(profile, request):
+        progress(f"is {precision} faster than {rival}", _CHOOSING)
+        profile = profile.with_contest(contest(profile.runtime, request, precision, rival, seed))
+        yield profile
+    precisions, end = worthwhile(profile, request), 1 - _MACHINE * request.asks_for_machine
+    for index, precision in enumerate(precisions):
 
         def report(label: str, share: float, done: int = index) -> None:
-            progress(label, _CHOOSING + (end - _CHOOSING) * (done + share) / len(request.precisions))
+            progress(label, _CHOOSING + (end - _CHOOSING) * (done + share) / len(precisions))
 
         if request.sparse:
             report(f"{precision}: where sparse layers break even", 0.0)

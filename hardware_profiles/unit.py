@@ -11,7 +11,7 @@ __all__ = ["Kind", "Pattern", "Unit", "block_weights", "packed_share", "weight_b
 Kind = Literal["glue", "attention", "ffn"]
 Pattern = Literal["dense", "unstructured", "block"]
 """Which weights may be zero: none, any, or 4 consecutive inputs of one output together."""
-_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1}
+_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1, "int8-static": 1}
 
 
 def block_weights(kind: Kind, width: int, hidden_size: int, head_size: int) -> int:

@@ -51,7 +51,7 @@ def optimize(
             data's own lengths: every latency is then the mean over them.
         threads: None takes all cores of the device.
         metric: "accuracy", "macro_f1" or "weighted_f1".
-        precision: "fp32" or "int8": the only one the student may have; None leaves it to the decision.
+        precision: "fp32", "int8" or "int8-static": the only one the student may have; None leaves it to the decision.
         effort: `optimizer.effort.FAST`, `DEFAULT` or `THOROUGH`.
         seed: of everything that is drawn.
         progress: where to tell; None tells on standard error.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from benchmarks.workload import Workload
@@ -21,12 +22,17 @@ _CUTS: dict[str, Any] = {"dense": Dense, "width": Width, "depth": Depth, "unstru
 
 @dataclass(frozen=True)
 class PricesAt:
-    """A runtime's latency model at one workload and precision, as patterns ask it."""
+    """A runtime's latency model at one workload and precision, as patterns ask it.
+
+    `in_fp32` is the share of attention's and of the FFNs' weights that stays in fp32 all the same: which layers they
+    are in is not known of a model that nobody has trained yet, so that every layer has its part of them.
+    """
 
     latency: LatencyModel
     architecture: Architecture
     workload: Workload
     precision: str
+    in_fp32: Mapping[Kind, float] = field(default_factory=dict)
 
     def room_ms(self, target_ms: float) -> float:
         """What the layers may add up to in a model that is predicted to take `target_ms`; below 0 nothing fits."""
@@ -54,14 +60,32 @@ class PricesAt:
         """One layer with these widths; nothing where both are 0, since the layer is then removed."""
         if not heads and not ffn:
             return 0.0
-        hidden = self.architecture.hidden_size
-        return self.latency.unit_ms(
-            "attention", heads, self.workload, self.precision, hidden_size=hidden
-        ) + self.latency.unit_ms("ffn", ffn, self.workload, self.precision, hidden_size=hidden)
+        units: tuple[tuple[Kind, int], ...] = (("attention", heads), ("ffn", ffn))
+        return sum(self._unit_ms(kind, width, self.precision) + self._float_ms(kind, width) for kind, width in units)
 
     def predict(self, architecture: Architecture, pattern: Pattern = "dense", sparsity: float = 0.0) -> Prediction:
         """The whole model, with this share of zeros."""
-        return self.latency.predict(architecture, self.workload, self.precision, pattern, sparsity)
+        found = self.latency.predict(architecture, self.workload, self.precision, pattern, sparsity)
+        if not any(self.in_fp32.values()):
+            return found
+        speedup = self.zeros_speedup(pattern, sparsity) if sparsity else 1.0
+        more = sum(
+            self._float_ms("attention", layer.heads, speedup) + self._float_ms("ffn", layer.ffn, speedup)
+            for layer in architecture.layers
+        )
+        return Prediction(found.ms + more, found.low_ms + more, found.high_ms + more)
+
+    def _unit_ms(self, kind: Kind, width: int, precision: str) -> float:
+        hidden = self.architecture.hidden_size
+        return self.latency.unit_ms(kind, width, self.workload, precision, hidden_size=hidden)
+
+    def _float_ms(self, kind: Kind, width: int, speedup: float = 1.0) -> float:
+        """What a block takes more for the share of it that stays in fp32; the rest is sped up by zeros."""
+        share = self.in_fp32.get(kind, 0.0)
+        if not share:
+            return 0.0
+        quantised = self._unit_ms(kind, width, self.precision) / speedup
+        return share * max(0.0, self._unit_ms(kind, width, "fp32") - quantised)
 
     def sparsity_range(self, pattern: Pattern) -> tuple[float, float]:
         """(fewest, most) zeros with which times are known on the device."""
@@ -116,6 +140,13 @@ class Candidate:
     def changes_shape(self) -> bool:
         """Whether rows, columns or layers go."""
         return isinstance(self.pattern, (Width, Depth))
+
+    @property
+    def survivors(self) -> tuple[int, ...]:
+        """The teacher's layers that are left in it; all where no plan says otherwise."""
+        if self.plan is None:
+            return tuple(range(self.architecture.depth))
+        return tuple(index for index, entry in enumerate(self.plan) if entry)
 
     @property
     def sparsity(self) -> float:

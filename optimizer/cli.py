@@ -79,7 +79,7 @@ def optimize(
     seq_len: SeqLenOption = None,
     threads: ThreadsOption = None,
     metric: Annotated[str, typer.Option(help="accuracy, macro_f1 or weighted_f1.")] = "accuracy",
-    precision: Annotated[str | None, typer.Option(help="fp32 or int8: the only one the student may have.")] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32, int8 or int8-static: the only one allowed.")] = None,
     fast: FastOption = False,
     thorough: ThoroughOption = False,
     seed: SeedOption = 0,

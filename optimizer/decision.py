@@ -14,7 +14,7 @@ from optimizer.candidates import Candidate
 from optimizer.judgement import Judge
 from optimizer.pruning.patterns import Dense, Depth, Unstructured, View, Width
 from optimizer.pruning.sensitivity import measure_sensitivity, order_of_layers
-from optimizer.setting import Setting
+from optimizer.setting import Baseline, Setting
 from optimizer.target import MaxDrop
 
 __all__ = ["Decision", "decide", "finalists", "look_at", "reason_of_runtime", "wanted_ms"]
@@ -33,6 +33,12 @@ class Decision:
     reason: str = ""
     view: View | None = None  # of the teacher; the first cut starts from it
 
+    def dense(self, baseline: Baseline) -> Candidate:
+        """The candidate that is the uncompressed teacher as this baseline runs it."""
+        runs = baseline.precision, baseline.runtime
+        found = (c for c in self.candidates if isinstance(c.pattern, Dense))
+        return next(c for c in found if (c.precision, c.runtime) == runs)
+
 
 def wanted_ms(setting: Setting) -> float:
     """The latency to aim at: the target's, or a first stride below the fastest dense baseline."""
@@ -50,9 +56,9 @@ def decide(setting: Setting, advance: Any = lambda share: None) -> Decision:
     patterns = (Width(), Depth(), Dense(), *(Unstructured(s) for s in SPARSITIES))
     view = look_at(setting.teacher, setting, patterns, lambda share: advance(0.7 * share))
     judge = Judge(setting, view, target_ms)
-    stock, *others = setting.engines
-    candidates = [judge.judged(p, precision, stock) for p in patterns for precision in stock.runtime.precisions]
-    candidates += [judge.with_zeros(precision, e) for e in others for precision in e.runtime.precisions]
+    dense, sparse = ([e for e in setting.engines if e.skips_zeros == skips] for skips in (False, True))
+    candidates = [judge.judged(p, precision, e) for e in dense for p in patterns for precision in e.precisions]
+    candidates += [judge.with_zeros(precision, e) for e in sparse for precision in e.precisions]
     advance(1.0)
     return Decision(tuple(finalists(candidates, setting.effort.finalists)), target_ms, view=view)
 

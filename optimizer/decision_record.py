@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from benchmarks.workload import Workload
 from optimizer import files
 from optimizer.architecture import LayerShape
+from optimizer.float_layers import FloatLayers
 from optimizer.manifest import DeviceFacts
 
 __all__ = [
@@ -114,9 +115,11 @@ class DecisionRecord(_Record):
     target_ms: float
     candidates: tuple[CandidateRecord, ...]
     reason: str
+    not_profiled: tuple[str, ...] = ()  # precisions that are no faster here than another one
     rounds: tuple[CompressionRound, ...] = ()
     corrections: tuple[Correction, ...] = ()
     kept: tuple[KeptLayer, ...] = ()
+    float_layers: dict[str, FloatLayers] = {}  # what stays in fp32, by the name of the model
     points: tuple[ScoredPoint, ...] = ()
 
     def write(self, folder: Path) -> None:

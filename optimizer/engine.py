@@ -35,6 +35,16 @@ class Engine:
         """The runtime's name."""
         return self.runtime.name
 
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """Precisions that the runtime makes and the profile knows, fp32 first."""
+        return tuple(precision for precision in self.runtime.precisions if precision in self.profile.precisions)
+
+    @property
+    def not_profiled(self) -> tuple[str, ...]:
+        """Which precisions are left out, since they are no faster than another one here."""
+        return tuple(str(trial) for trial in self.profile.contests if trial.precision not in self.precisions)
+
     def skipped(self, precision: str) -> Pattern | None:
         """Which zeros it makes use of at a precision; None for a runtime that multiplies by them."""
         return SKIPPED.get(precision) if self.skips_zeros else None

@@ -42,7 +42,7 @@ class Judge:
         shape = whole if plan is None else shape_of(whole, plan)
         zeros = (pattern.word, pattern.sparsity) if isinstance(pattern, Zeros) else ()
         candidate = Candidate(
-            name=_name(pattern, precision, shape, whole, engine),
+            name=_name(pattern, precision, shape, whole, engine) + self._where(engine),
             pattern=pattern,
             precision=precision,
             runtime=engine.name,
@@ -54,7 +54,8 @@ class Judge:
         reason = self._refusal(candidate, prices, engine)
         if reason:
             return candidate.refuse(reason)
-        return replace(candidate, estimated_loss=self._estimated_loss(pattern, precision, plan))  # the slow part
+        rounding = self.setting.baseline(precision, engine.name).divergence
+        return replace(candidate, estimated_loss=self._estimated_loss(pattern, rounding, plan))  # the slow part
 
     def with_zeros(self, precision: str, engine: Engine) -> Candidate:
         """The candidate with the fewest zeros that reach the target on a runtime that skips them; else with the most.
@@ -66,6 +67,10 @@ class Judge:
         least = prices.least_sparsity(self.view.architecture, kind.word, self.target_ms * SAFETY)
         return self.judged(kind(prices.sparsity_range(kind.word)[1] if least is None else least), precision, engine)
 
+    def _where(self, engine: Engine) -> str:
+        """What a name says of a runtime: nothing of the stock one, and zeros tell of the one that skips them."""
+        return "" if engine.skips_zeros or engine.name == self.setting.stock.name else f" on {engine.name}"
+
     def _plan(self, pattern: Any, prices: PricesAt) -> Plan | None:
         if isinstance(pattern, (Dense, Zeros)):
             return propose(pattern, self.view, prices, self.target_ms)
@@ -73,8 +78,7 @@ class Judge:
 
     # -- loss -----------------------------------------------------------------------------------------------
 
-    def _estimated_loss(self, pattern: Any, precision: str, plan: Plan | None) -> float:
-        rounding = self.setting.baseline(precision).divergence
+    def _estimated_loss(self, pattern: Any, rounding: float, plan: Plan | None) -> float:
         if isinstance(pattern, Zeros):
             return rounding + self._loss_of(pattern)
         if plan is None:
@@ -105,14 +109,14 @@ class Judge:
         if candidate.plan is None:
             least = prices.fastest_ms() if isinstance(candidate.pattern, Width) else prices.one_layer_ms()
             return refusals.too_slow_at_its_smallest(name, least, wanted)
-        dense_ms = setting.baseline(candidate.precision).ms
+        dense_ms = setting.baseline(candidate.precision, engine.name).ms
         if isinstance(candidate.pattern, Dense) and dense_ms > target_ms * SAFETY:
-            if candidate.precision == "fp32":
+            if candidate.precision == "fp32" and engine.name == setting.stock.name:
                 return f"{name}: this is the teacher itself, {dense_ms:.2f} ms measured, {wanted}"
             reached = f"{setting.teacher_ms / dense_ms:.2f}x measured ({dense_ms:.2f} ms)"
             return f"{name}: {reached}, {wanted}: lower precision alone is not enough"
         if candidate.changes_shape and candidate.architecture == self.view.architecture:
-            same = f"the same model as dense {candidate.precision}"
+            same = f"the same model as dense {candidate.precision}{self._where(engine)}"
             return f"{name}: nothing has to be cut to reach {target_ms:.2f} ms, {same}"
         return None
 

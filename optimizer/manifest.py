@@ -11,6 +11,7 @@ from benchmarks.measurement import Provenance
 from benchmarks.workload import Workload
 from optimizer import files
 from optimizer.architecture import LayerShape
+from optimizer.float_layers import FloatLayers
 
 __all__ = [
     "FILE_NAME",
@@ -70,7 +71,10 @@ class TeacherFacts(_Record):
 
 
 class StudentFacts(_Record):
-    """What is deployed. `dev` and `test` are scored with the ONNX file, not with the PyTorch model."""
+    """What is deployed. `dev` and `test` are scored with the ONNX file, not with the PyTorch model.
+
+    `float_layers` are those that stay in fp32 at a lower precision; None where no score is lost without.
+    """
 
     pattern: str
     precision: str
@@ -82,6 +86,7 @@ class StudentFacts(_Record):
     dev: float
     test: float | None
     scores: dict[str, float]
+    float_layers: FloatLayers | None = None
     groups: dict[str, GroupScore] = {}
     latency_ms: Latency
 

@@ -2,45 +2,40 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
+from itertools import chain
 
-import numpy as np
-import torch
-import torch.nn.functional as F
 from transformers import PreTrainedModel
 
 from benchmarks.errors import TrimfitError
 from benchmarks.lengths import Lengths
 from benchmarks.workload import Workload
+from hardware_profiles.contest import worthwhile
 from hardware_profiles.device import Device, resolve
 from hardware_profiles.latency_model import LatencyModel
 from hardware_profiles.profile import LatencyProfile
 from hardware_profiles.profiler import ProfileRequest, run_profile
-from hardware_profiles.runtimes import Runtime, get
-from optimizer import files
+from hardware_profiles.runtimes import STOCK, Runtime, get, runtimes
 from optimizer.architecture import Architecture
-from optimizer.artefact import build, logits_of
+from optimizer.baselines import measure_baselines
 from optimizer.candidates import PricesAt
 from optimizer.distillation.objectives import SoftTargets
 from optimizer.effort import Effort
 from optimizer.encoding import Encoded, typical_length
 from optimizer.engine import Engine, anchors_of
 from optimizer.job import DATA, Job
-from optimizer.measuring import measure_models, write_input_pool
 from optimizer.model_folder import inspect_folder
 from optimizer.progress import Progress
-from optimizer.scoring import check_metric, score
+from optimizer.scoring import check_metric
 from optimizer.setting import Baseline, Setting
 from optimizer.target import MaxDrop
 from optimizer.tasks import read_task
-from optimizer.teacher import Teacher, encode_parts, load_tokenizer, prepare_teacher, token_limit, untrained
+from optimizer.teacher import encode_parts, load_tokenizer, prepare_teacher, token_limit, untrained
 
 __all__ = ["activation_of", "prepare", "profile_of", "sparse_profile_of", "workload_of"]
 
-RUNTIME, SPARSE_RUNTIME = "onnxruntime-cpu", "onnxruntime-cpu+sparse"
+RUNTIME, SPARSE_RUNTIME = STOCK, "onnxruntime-cpu+sparse"
 SPARSITIES = (0.5, 0.8, 0.9, 0.95)  # with sparse operators; time falls evenly between them
 WORTH_SAYING = 0.02  # share of texts that are cut
 
@@ -68,8 +63,9 @@ def prepare(job: Job, progress: Progress) -> Setting:
         progress.say(f"{workload.lengths} are measured at {workload.lengths.in_words}")
     shape = Architecture.of(model)
     activation = activation_of(model)
-    profile = profile_of(device, shape, workload, job.effort, progress, activation)
-    _refuse_impossible(job, profile, shape, workload)
+    profile = profile_of(device, shape, workload, job.effort, progress, activation, precision=job.precision)
+    profiles = [profile, *_other_profiles(device, shape, workload, job, progress, activation)]
+    _refuse_impossible(job, profiles, shape, workload)
     with_zeros = sparse_profile_of(profile, shape, workload, job.effort, progress, activation)
     job.open()
     teacher = prepare_teacher(
@@ -84,10 +80,12 @@ def prepare(job: Job, progress: Progress) -> Setting:
         progress=progress,
     )
     job.tick()
-    baselines = _baselines(job, teacher, tokenizer, profile, workload, progress)
-    anchors = [a for b in baselines for a in anchors_of("teacher", shape, workload, b.precision, b.by_length)]
-    stock = Engine.of(profile.with_anchor(*anchors))
-    engines = [stock] if with_zeros is None else [stock, Engine.of(with_zeros.over(stock.profile), skips_zeros=True)]
+    baselines = measure_baselines(
+        job.work / "baselines", teacher, tokenizer, profiles, workload, seed=job.seed, progress=progress
+    )
+    engines = [_anchored(known, baselines, shape, workload) for known in profiles]
+    if with_zeros:
+        engines.append(Engine.of(with_zeros.over(engines[0].profile), skips_zeros=True))
     job.tick()
     return Setting(
         task=teacher.task,
@@ -127,16 +125,27 @@ def profile_of(
     progress: Progress,
     activation: str = "gelu",
     machine: bool = False,
+    precision: str | None = None,
+    runtime: Runtime | None = None,
 ) -> LatencyProfile:
     """The device's profile for models up to this shape with the stock runtime, from the cache where it is known.
 
     Where the device is this one with restricted sparse operators, it is the unrestricted one's: they are not in it.
-    `machine`: with the machine's peak and what threads bring.
+    `machine`: with the machine's peak and what threads bring. `precision` is in it even where it does not pay here.
+    Another `runtime` is profiled likewise.
     """
-    request = replace(_request(shape, workload, effort, activation), machine=machine)
-    profile = _profiled(device.limited(None), get(RUNTIME), request, progress)
+    chosen = runtime or get(RUNTIME)
+    forced = [precision] if precision in chosen.precisions else []
+    usual = [p for p in chosen.precisions if p not in chosen.contested]
+    asked = tuple(dict.fromkeys((*usual, *forced)))
+    request = replace(_request(shape, workload, effort, activation), precisions=asked, machine=machine)
+    profile = _profiled(device.limited(None), chosen, request, progress)
     profile = profile.model_copy(update={"device": device})
-    progress.say(f"runtime options that are fastest here: {profile.runtime.options() or 'the stock ones'}")
+    if chosen.name == RUNTIME:
+        progress.say(f"runtime options that are fastest here: {profile.runtime.options() or 'the stock ones'}")
+    for trial in profile.contests:
+        if trial.precision not in asked:
+            progress.say(str(trial))
     return profile
 
 
@@ -179,28 +188,51 @@ def _profiled(device: Device, runtime: Runtime, request: ProfileRequest, progres
     title = f"Profiling {device.name}: {runtime.name}, hidden size {request.hidden_size}, {request.workload}"
     with device.in_force(), progress.step(title) as advance:
         profile = run_profile(device, runtime, request, progress=lambda label, share: advance(share))
-    return profile.only(request.hidden_size, request.head_size, request.workload, request.activation)
+    sizes = request.hidden_size, request.head_size, request.workload, request.activation
+    won = (worthwhile(profile, part) for part in request.parts())
+    return profile.only(*sizes, precisions=set.intersection(*map(set, won)))
+
+
+def _other_profiles(
+    device: Device, shape: Architecture, workload: Workload, job: Job, progress: Progress, activation: str
+) -> list[LatencyProfile]:
+    """The profiles of all other runtimes that work here and run any model as it is."""
+    others = (runtime for runtime in runtimes() if runtime.name != RUNTIME and not runtime.skips_zeros)
+    sizes = shape, workload, job.effort, progress, activation
+    return [profile_of(device, *sizes, precision=job.precision, runtime=runtime) for runtime in others]
+
+
+def _anchored(
+    profile: LatencyProfile, baselines: Iterable[Baseline], shape: Architecture, workload: Workload
+) -> Engine:
+    """The engine of a profile that has learned what the teacher takes, with nothing of it in fp32 at a lower one."""
+    mine = (b for b in baselines if b.runtime == profile.runtime_record.name)
+    seen = (anchors_of("teacher", shape, workload, b.precision, b.plain_by_length or b.by_length) for b in mine)
+    return Engine.of(profile.with_anchor(*chain.from_iterable(seen)))
 
 
 def _check_precision(precision: str | None) -> None:
-    known = get(RUNTIME).precisions
+    known = dict.fromkeys(p for runtime in runtimes() for p in runtime.precisions)
     if precision not in (None, *known):
         raise TrimfitError(f"got --precision {precision}, expected one of {', '.join(known)}")
 
 
-def _refuse_impossible(job: Job, profile: LatencyProfile, shape: Architecture, workload: Workload) -> None:
+def _refuse_impossible(job: Job, profiles: Sequence[LatencyProfile], shape: Architecture, workload: Workload) -> None:
     """Latency does not depend on the weights: a target that nothing can reach is refused before anything is trained."""
     target = job.target
     if isinstance(target, MaxDrop):
         return
-    latency = LatencyModel().fit(profile)
-    prices = {p: PricesAt(latency, shape, workload, p) for p in profile.runtime.precisions}
-    teacher_ms = prices["fp32"].predict(shape).ms
-    allowed = [job.precision] if job.precision else list(prices)
-    precision, fastest = min(((p, prices[p].fastest_ms()) for p in allowed), key=lambda found: found[1])
+    prices = [
+        PricesAt(latency, shape, workload, precision)
+        for profile, latency in ((profile, LatencyModel().fit(profile)) for profile in profiles)
+        for precision in profile.precisions
+    ]
+    teacher_ms = prices[0].predict(shape).ms
+    allowed = [each for each in prices if job.precision in (None, each.precision)]
+    precision, fastest = min(((each.precision, each.fastest_ms()) for each in allowed), key=lambda found: found[1])
     if target.milliseconds(teacher_ms) < fastest:
         raise TrimfitError(
-            f"{target} is more than {profile.device.name} can do: the fastest possible is {fastest:.2f} ms, "
+            f"{target} is more than {profiles[0].device.name} can do: the fastest possible is {fastest:.2f} ms, "
             f"{teacher_ms / fastest:.1f}x (one block of one layer, {precision}): ask for less"
         )
 
@@ -212,58 +244,3 @@ def activation_of(model: PreTrainedModel) -> str:
     if name != "relu" and "gelu" not in name:
         raise TrimfitError(f"the model's activation is {name}, expected gelu or relu: others cannot be profiled yet")
     return "relu" if name == "relu" else "gelu"
-
-
-def _baselines(
-    job: Job,
-    teacher: Teacher,
-    tokenizer: object,
-    profile: LatencyProfile,
-    workload: Workload,
-    progress: Progress,
-) -> tuple[Baseline, ...]:
-    """The teacher at every precision: exported once, timed in turns, scored with the runtime."""
-    folder = job.work / "baselines"
-    note = folder / "baselines.json"
-    if note.is_file():
-        return tuple(_read(note))
-    runtime = profile.runtime
-    fp32 = build(teacher.model, tokenizer, runtime, "fp32", folder, teacher.dev).path
-    paths = {p: runtime.prepare(fp32, p, folder / f"{p}.onnx") for p in runtime.precisions}
-    inputs = write_input_pool(folder / "inputs.npz", teacher.dev, workload, job.seed)
-    with progress.step("Timing the teacher on the device") as advance:
-        models = {f"teacher {p}": (path, runtime) for p, path in paths.items()}
-        measured = measure_models(models, workload, inputs, seed=job.seed, advance=advance)
-    rows = teacher.dev
-    found = []
-    with progress.step("Scoring the teacher at every precision") as advance:
-        for number, (precision, path) in enumerate(paths.items()):
-            dev, divergence = _score(precision, path, rows, runtime, teacher, workload.batch)
-            timed = measured[f"teacher {precision}"]
-            by_length = tuple(part.median_ms for part, _ in timed.parts)
-            found.append(Baseline(precision, timed.median * 1e3, dev, path, divergence, by_length))
-            advance((number + 1) / len(paths))
-    for b in found:
-        progress.say(f"teacher {b.precision}: {b.ms:.2f} ms, dev {teacher.task.metric} {b.dev:.4f}")
-    records = [{**vars(b), "onnx": b.onnx.name} for b in found]
-    files.write_text_atomically(note, json.dumps(records, indent=1))
-    return tuple(found)
-
-
-def _score(
-    precision: str, path: Path, rows: Encoded, runtime: Runtime, teacher: Teacher, batch_size: int
-) -> tuple[float, float]:
-    assert rows.teacher_logits is not None
-    logits = rows.teacher_logits if precision == "fp32" else logits_of(runtime, path, rows, batch_size)
-    return score(rows.labels, logits, teacher.task.metric), _divergence(rows.teacher_logits, logits)
-
-
-def _divergence(teacher: np.ndarray, other: np.ndarray) -> float:
-    log_p, log_q = (F.log_softmax(torch.from_numpy(x), dim=-1) for x in (teacher, other))
-    return float(F.kl_div(log_q, log_p, reduction="batchmean", log_target=True))
-
-
-def _read(note: Path) -> Iterator[Baseline]:
-    for record in json.loads(note.read_text(encoding="utf-8")):
-        by_length = tuple(record.get("by_length", ()))
-        yield Baseline(**{**record, "onnx": note.parent / record["onnx"], "by_length": by_length})

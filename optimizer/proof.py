@@ -8,10 +8,10 @@ from pathlib import Path
 from benchmarks import Comparison, Measurement, compare
 from hardware_profiles.runtimes import Runtime
 from optimizer.measuring import measure_models, write_input_pool
-from optimizer.setting import Setting
+from optimizer.setting import Baseline, Setting
 from optimizer.target import LatencyMs, MaxDrop
 
-__all__ = ["Proof", "prove"]
+__all__ = ["STUDENT", "Proof", "prove"]
 
 STUDENT = "student"
 
@@ -34,13 +34,13 @@ class Proof:
         """The fp32 teacher's measurement."""
         return self.measurements[self.versus_teacher.baseline]
 
-    def clock(self, setting: Setting, precision: str) -> float:
-        """How much slower the machine ran now than when the profile was anchored, by the teacher at a precision.
+    def clock(self, baseline: Baseline) -> float:
+        """How much slower the machine ran now than when the profile was anchored, by a baseline.
 
         A shared machine drifts between sessions by more than predictions err; the teacher, timed in both, tells by how
         much. Nothing of the student enters.
         """
-        return self.measurements[f"teacher {precision}"].median * 1e3 / setting.baseline(precision).ms
+        return self.measurements[baseline.name].median * 1e3 / baseline.ms
 
     def meets(self, setting: Setting, dev: float) -> bool:
         """Whether the target is met: by the whole interval, the median, or the deployed dev score."""
@@ -53,13 +53,13 @@ class Proof:
 
 
 def prove(setting: Setting, onnx: Path, runtime: Runtime, title: str) -> Proof:
-    """Time teacher at every precision (stock runtime) and student (its own) in turns, in one run on the device."""
-    models = {f"teacher {b.precision}": (b.onnx, setting.stock) for b in setting.baselines}
+    """Time every baseline and the student in turns, in one run on the device."""
+    models = {b.name: (b.onnx, setting.runtime_of_baseline(b)) for b in setting.baselines}
     models[STUDENT] = onnx, runtime
     inputs = write_input_pool(setting.work / "inputs.npz", setting.dev, setting.workload, setting.seed)
     with setting.progress.step(title) as advance:
         found = measure_models(models, setting.workload, inputs, seed=setting.seed, advance=advance)
-    dense = [found[f"teacher {b.precision}"] for b in setting.baselines]
+    dense = [found[b.name] for b in setting.baselines]
     strongest = min(dense, key=lambda m: m.median)
     proof = Proof(found, compare(dense[0], found[STUDENT]), compare(strongest, found[STUDENT]))
     setting.progress.say(proof.versus_teacher.sentence)

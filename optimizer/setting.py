@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,13 @@ from transformers import PreTrainedModel
 from benchmarks.errors import TrimfitError
 from benchmarks.workload import Workload
 from hardware_profiles.device import Device
-from hardware_profiles.runtimes import Runtime
+from hardware_profiles.runtimes import STOCK, Runtime
 from optimizer.architecture import Architecture
 from optimizer.candidates import Candidate, PricesAt
 from optimizer.effort import Effort
 from optimizer.encoding import Encoded
 from optimizer.engine import Engine, anchors_of
+from optimizer.float_layers import FloatLayers, LinearGroup, carried, share_of
 from optimizer.progress import Progress
 from optimizer.target import Target
 from optimizer.tasks import Task
@@ -26,16 +28,37 @@ __all__ = ["Baseline", "Setting", "learning_rates"]
 
 @dataclass(frozen=True)
 class Baseline:
-    """The uncompressed teacher at one precision, measured: median milliseconds, dev score, file, and the divergence
-    (nats a row) of its answers from the fp32 teacher's. `by_length` has the milliseconds at each length of the
-    workload."""
+    """The uncompressed teacher at one precision with one runtime, measured.
+
+    Median milliseconds, dev score, file, and the divergence (nats a row) of its answers from the fp32 teacher's.
+    `by_length` has the milliseconds at each length of the workload.
+    """
 
     precision: str
     ms: float
     dev: float
     onnx: Path
     divergence: float
+    runtime: str = STOCK
+    float_layers: FloatLayers | None = None
+    plain_ms: float | None = None  # of the file without layers in fp32, where there are some
     by_length: tuple[float, ...] = ()
+    plain_by_length: tuple[float, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Of its measurements, e.g. "teacher int8", "teacher bf16 openvino-ep"."""
+        return f"teacher {self.precision}" + ("" if self.runtime == STOCK else f" {self.runtime}")
+
+    @property
+    def versus(self) -> str:
+        """What speed-ups are said to be over, e.g. "teacher int8 onnxruntime-cpu"."""
+        return f"teacher {self.precision} {self.runtime}"
+
+    @property
+    def groups(self) -> tuple[LinearGroup, ...]:
+        """What stays in fp32 at a lower precision, lest score is lost."""
+        return self.float_layers.groups if self.float_layers else ()
 
 
 @dataclass(frozen=True)
@@ -83,7 +106,11 @@ class Setting:
 
     def runtime_of(self, candidate: Candidate) -> Runtime:
         """What executes a candidate on the device."""
-        return self.engine(candidate.runtime).runtime
+        return self.engine(candidate.runtime).runtime.at(candidate.precision)
+
+    def runtime_of_baseline(self, baseline: Baseline) -> Runtime:
+        """What executes a baseline on the device."""
+        return self.engine(baseline.runtime).runtime.at(baseline.precision)
 
     @property
     def teacher_ms(self) -> float:
@@ -95,21 +122,35 @@ class Setting:
         """Training rows on which importance and sensitivity are measured."""
         return self.train.sample(self.effort.calibration_rows, seed=self.seed)
 
-    def baseline(self, precision: str) -> Baseline:
-        """The uncompressed teacher at a precision."""
-        return next(b for b in self.baselines if b.precision == precision)
+    def baseline(self, precision: str, runtime: str | None = None) -> Baseline:
+        """The uncompressed teacher at a precision with a runtime; with the stock one where that runtime has none."""
+        found = [b for b in self.baselines if b.precision == precision and b.runtime in (runtime, STOCK)]
+        return next((b for b in found if b.runtime == runtime), found[0])
+
+    def float_groups(self, candidate: Candidate, survivors: Sequence[int]) -> tuple[LinearGroup, ...]:
+        """What the teacher needs in fp32 as the candidate runs, as a student counts that keeps these of its layers."""
+        return carried(self.baseline(candidate.precision, candidate.runtime).groups, survivors)
 
     def corrected(self, name: str, candidate: Candidate, shape: Architecture, sparsity: float, *ms: float) -> Setting:
-        """The same setting with a latency model that has learned what a real model took, at each of its lengths."""
+        """The same setting with a latency model that has learned what a real model took, at each of its lengths.
+
+        The profile knows nothing of layers that stay in fp32: their predicted part of the time is taken off.
+        """
         zeros = candidate.zeros if sparsity else "dense"
-        seen = anchors_of(name, shape, self.workload, candidate.precision, ms, pattern=zeros, sparsity=sparsity)
+        prices = self.prices(candidate.precision, candidate.runtime)
+        plain = replace(prices, in_fp32={})
+        share = plain.predict(shape, zeros, sparsity).ms / prices.predict(shape, zeros, sparsity).ms
+        real = [share * each for each in ms]
+        seen = anchors_of(name, shape, self.workload, candidate.precision, real, pattern=zeros, sparsity=sparsity)
         engines = (e.with_anchor(*seen) if e.name == candidate.runtime else e for e in self.engines)
         return replace(self, engines=tuple(engines))
 
     def prices(self, precision: str, runtime: str | None = None) -> PricesAt:
         """What pieces of the teacher cost on the device at a precision; with the stock runtime unless one is named."""
         engine = self.engines[0] if runtime is None else self.engine(runtime)
-        return PricesAt(engine.latency, Architecture.of(self.teacher), self.workload, precision)
+        teacher = Architecture.of(self.teacher)
+        in_fp32 = share_of(self.baseline(precision, engine.name).groups, teacher.depth)
+        return PricesAt(engine.latency, teacher, self.workload, precision, in_fp32)
 
 
 def learning_rates(hidden_size: int) -> tuple[float, float]:

@@ -17,6 +17,7 @@ from optimizer.decision import Decision
 from optimizer.decision_record import Correction, DecisionRecord, KeptLayer, ScoredPoint
 from optimizer.deployment.options import portable_options
 from optimizer.encoding import Encoded
+from optimizer.float_layers import FloatLayers
 from optimizer.inference import predict
 from optimizer.manifest import (
     DeviceFacts,
@@ -28,9 +29,9 @@ from optimizer.manifest import (
     StudentFacts,
     TeacherFacts,
 )
-from optimizer.proof import Proof
+from optimizer.proof import STUDENT, Proof
 from optimizer.scoring import score_by_group, scores
-from optimizer.setting import Setting
+from optimizer.setting import Baseline, Setting
 
 __all__ = ["decision_record", "manifest_of"]
 
@@ -75,6 +76,7 @@ def manifest_of(
             dev=dev,
             test=student_scores[metric] if setting.test is not None else None,
             scores=student_scores,
+            float_layers=artefact.float_layers,
             groups=_groups(setting, part.labels, teacher_logits, student_logits),
             latency_ms=_latency(proof.student, predicted_ms),
         ),
@@ -94,8 +96,9 @@ def decision_record(
     corrections: Sequence[Correction] = (),
     proof: Proof | None = None,
     dev: float | None = None,
+    float_layers: FloatLayers | None = None,
 ) -> DecisionRecord:
-    """The decision as decided, or, given the student and its proof, as it ended."""
+    """The decision as decided, or, given the student, its proof and what of it stays in fp32, as it ended."""
     winner = decision.winner.name if decision.winner else None
     return DecisionRecord(
         device=_device(setting),
@@ -103,12 +106,14 @@ def decision_record(
         target=str(setting.target),
         runtime_options=portable_options(setting.runtime_of(decision.winner) if decision.winner else setting.stock),
         teacher_ms=setting.teacher_ms,
-        target_ms=decision.target_ms * (proof.clock(setting, "fp32") if proof else 1.0),
+        target_ms=decision.target_ms * (proof.clock(setting.baselines[0]) if proof else 1.0),
         candidates=tuple(c.record(setting.teacher_ms, chosen=c.name == winner) for c in decision.candidates),
         reason=decision.reason,
+        not_profiled=tuple(sentence for engine in setting.engines for sentence in engine.not_profiled),
         rounds=student.rounds if student else (),
         corrections=tuple(corrections),
         kept=_kept(student) if student else (),
+        float_layers=_float_layers(setting, float_layers),
         points=tuple(_points(setting, decision, student, proof, dev)),
     )
 
@@ -145,16 +150,24 @@ def _kept(student: Student) -> tuple[KeptLayer, ...]:
     return tuple(kept)
 
 
+def _float_layers(setting: Setting, student: FloatLayers | None) -> dict[str, FloatLayers]:
+    found = {b.name: b.float_layers for b in setting.baselines} | {STUDENT: student}
+    return {name: layers for name, layers in found.items() if layers}
+
+
 def _points(
     setting: Setting, decision: Decision, student: Student | None, proof: Proof | None, dev: float | None
 ) -> list[ScoredPoint]:
     """Models with a dev score and a latency; given a proof, all on the clock of its run."""
-    clock = {b.precision: proof.clock(setting, b.precision) if proof else 1.0 for b in setting.baselines}
+
+    def clock(baseline: Baseline) -> float:
+        return proof.clock(baseline) if proof else 1.0
+
     points = [
         ScoredPoint(
-            name=f"teacher {b.precision}",
+            name=b.name,
             dev=b.dev,
-            ms=b.ms * clock[b.precision],
+            ms=b.ms * clock(b),
             latency_is="measured",
             kind="teacher" if b is setting.baselines[0] else "baseline",
         )
@@ -162,11 +175,12 @@ def _points(
     ]
     for c in decision.candidates:
         if c.race:
-            ms = c.predicted.ms * clock[c.precision]
+            ms = c.predicted.ms * clock(setting.baseline(c.precision, c.runtime))
             points.append(ScoredPoint(name=c.name, dev=c.race[-1].dev, ms=ms, latency_is="predicted", kind="candidate"))
     if student and decision.winner:
+        factor = clock(setting.baseline(decision.winner.precision, decision.winner.runtime))
         for r in student.rounds:
-            ms = r.predicted_ms * clock[decision.winner.precision]
+            ms = r.predicted_ms * factor
             points.append(ScoredPoint(name=r.name, dev=r.dev, ms=ms, latency_is="predicted", kind="round"))
     if proof and dev is not None:
         ms = proof.student.median * 1e3
@@ -189,7 +203,7 @@ def _speedup(comparison: Comparison, setting: Setting) -> Speedup:
         median=comparison.speedup,
         low=comparison.low,
         high=comparison.high,
-        versus=f"{comparison.baseline} {setting.stock.name}",
+        versus=next(b.versus for b in setting.baselines if b.name == comparison.baseline),
     )
 
 

@@ -10,7 +10,7 @@ from transformers import set_seed
 
 from benchmarks.errors import TrimfitError
 from optimizer.architecture import Architecture
-from optimizer.artefact import Artefact, build, logits_of
+from optimizer.artefact import Artefact, build
 from optimizer.candidates import Candidate
 from optimizer.compression import Student, compress, cut_and_train, predicted_ms, recover, untouched
 from optimizer.decision import Decision, decide, reason_of_runtime
@@ -23,6 +23,7 @@ from optimizer.progress import Progress
 from optimizer.proof import Proof, prove
 from optimizer.pruning.patterns import Width, Zeros
 from optimizer.race import race
+from optimizer.rescue import Quantised, rescue
 from optimizer.scoring import score
 from optimizer.setting import Setting
 from optimizer.summary import decision_record, manifest_of
@@ -81,12 +82,12 @@ def _decided(setting: Setting) -> Decision:
     able = [c.name for c in decision.candidates if not c.refused]
     if not able and isinstance(setting.target, MaxDrop):
         dense = min(setting.allowed_baselines, key=lambda b: b.ms)
-        winner = next(c for c in decision.candidates if c.name == f"dense {dense.precision}")
+        winner = decision.dense(dense)
         decision = replace(decision, winner=winner, reason=f"{winner.name}: nothing smaller is faster here")
         decision_record(setting, decision).write(setting.work)
         return decision
     if not able:
-        fastest = min(setting.prices(b.precision).fastest_ms() for b in setting.allowed_baselines)
+        fastest = min(setting.prices(b.precision, b.runtime).fastest_ms() for b in setting.allowed_baselines)
         raise TrimfitError(
             f"no candidate reaches {setting.target} on {setting.device.name}: the fastest possible is "
             f"{fastest:.2f} ms, {setting.teacher_ms / fastest:.1f}x: ask for less"
@@ -135,7 +136,7 @@ def _as_fast_as_allowed(setting: Setting, decision: Decision) -> tuple[Student, 
         setting.progress.say(f"{name}: dev {dev:.4f} as deployed, {lowest:.4f} wanted; going back to a larger shape")
     good = [b for b in setting.allowed_baselines if b.dev >= lowest]
     allowed = min(good or setting.allowed_baselines, key=lambda b: b.ms)  # none good enough: the target is missed
-    return trail[0], next(c for c in decision.candidates if c.name == f"dense {allowed.precision}")
+    return trail[0], decision.dense(allowed)
 
 
 def _trail(setting: Setting, winner: Candidate, start: Student, lowest: float) -> list[Student]:
@@ -161,8 +162,20 @@ class _Scored:
 
 def _deployed(setting: Setting, student: Student, winner: Candidate, folder: Path) -> _Scored:
     runtime = setting.runtime_of(winner)
-    artefact = build(student.model, setting.tokenizer, runtime, winner.precision, folder, setting.dev)
-    logits = logits_of(runtime, artefact.path, setting.dev, setting.workload.batch)
+    artefact = build(student.model, setting.tokenizer, runtime, winner.precision, folder, setting.dev, setting.train)
+    known = setting.float_groups(winner, [origin.layer for origin in student.origin.layers])
+    quantised = Quantised(
+        model=student.model,
+        fp32=artefact.fp32,
+        runtime=runtime,
+        precision=winner.precision,
+        calibration=setting.train,
+        metric=setting.task.metric,
+        batch_size=setting.workload.batch,
+    )
+    artefact, logits = rescue(quantised, artefact, setting.dev, known=known)
+    if artefact.float_layers:
+        setting.progress.say(f"student {winner.precision}: {artefact.float_layers}")
     return _Scored(artefact, score(setting.dev.labels, logits, setting.task.metric))
 
 
@@ -173,7 +186,7 @@ def _finished(setting: Setting, student: Student, winner: Candidate) -> tuple[_F
     while True:
         finish = _measured(setting, student, winner, len(corrections))
         measured = finish.proof.student.median * 1e3
-        clock = finish.proof.clock(setting, winner.precision)
+        clock = finish.proof.clock(setting.baseline(winner.precision, winner.runtime))
         shape, sparsity = student.form
         corrections.append(
             Correction(
@@ -255,7 +268,15 @@ def _published(
             finish.dev,
             corrections[-1].predicted_ms,
         )
-        record = decision_record(setting, decision, finish.student, corrections, finish.proof, manifest.student.dev)
+        record = decision_record(
+            setting,
+            decision,
+            finish.student,
+            corrections,
+            finish.proof,
+            manifest.student.dev,
+            finish.artefact.float_layers,
+        )
         manifest = manifest.model_copy(update={"minutes": job.tick()})
         deployment = publish(stage, job.out, record, manifest)
     _clear(job)

@@ -158,12 +158,15 @@ def _session_options(onnxruntime: Any, options: dict[str, Any], threads: int) ->
     if library := options.get("custom_op_library"):
         settings.register_custom_ops_library(str(library))
     if provider := options.get("ep"):
-        _add_plugin_provider(onnxruntime, settings, provider)
+        _add_plugin_provider(onnxruntime, settings, provider, threads)
     return settings
 
 
-def _add_plugin_provider(onnxruntime: Any, settings: Any, provider: dict[str, Any]) -> None:
-    """A provider that comes as a library of its own: {"name", "library", "device", "options"}."""
+def _add_plugin_provider(onnxruntime: Any, settings: Any, provider: dict[str, Any], threads: int) -> None:
+    """A provider that comes as a library of its own: {"name", "library", "device", "options"}.
+
+    "{threads}" in its options becomes their number.
+    """
     onnxruntime.register_execution_provider_library(provider["name"], provider["library"])
     kind = provider.get("device", "CPU")
     devices = [
@@ -173,7 +176,8 @@ def _add_plugin_provider(onnxruntime: Any, settings: Any, provider: dict[str, An
     ]
     if not devices:
         raise ValueError(f"{provider['name']} offers no {kind} device on this machine")
-    settings.add_provider_for_devices(devices[:1], provider.get("options", {}))
+    told = {key: value.replace("{threads}", str(threads)) for key, value in provider.get("options", {}).items()}
+    settings.add_provider_for_devices(devices[:1], told)
 
 
 def _check_provider(session: Any, options: dict[str, Any]) -> None:

@@ -2,7 +2,8 @@
 
 from hardware_profiles.runtimes.onnxruntime_cpu import OnnxRuntimeCpu
 from hardware_profiles.runtimes.onnxruntime_sparse import OnnxRuntimeSparse
-from hardware_profiles.runtimes.registry import get, runtimes
+from hardware_profiles.runtimes.openvino_ep import OpenVinoEp
+from hardware_profiles.runtimes.registry import STOCK, get, runtimes
 from hardware_profiles.runtimes.runtime import Runtime, Session
 
-__all__ = ["OnnxRuntimeCpu", "OnnxRuntimeSparse", "Runtime", "Session", "get", "runtimes"]
+__all__ = ["STOCK", "OnnxRuntimeCpu", "OnnxRuntimeSparse", "OpenVinoEp", "Runtime", "Session", "get", "runtimes"]

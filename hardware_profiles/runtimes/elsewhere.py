@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,12 @@ class RuntimeElsewhere:
     name: str
     version: str
     precisions: tuple[str, ...]
+    contested: Mapping[str, str] = field(default_factory=dict, hash=False)
+    skips_zeros: bool = False
+
+    def at(self, precision: str) -> RuntimeElsewhere:
+        """Itself: nothing is loaded."""
+        return self
 
     def options(self) -> dict[str, Any]:
         """None: it is configured where it is."""

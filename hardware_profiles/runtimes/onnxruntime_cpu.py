@@ -1,22 +1,25 @@
-"""onnxruntime on the CPU: fp32 as it is, int8 by dynamic quantisation."""
+"""onnxruntime on the CPU: fp32 as it is, int8 by dynamic quantisation, or by static with calibration rows."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import onnx
 import onnxruntime
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from benchmarks.errors import TrimfitError
+from benchmarks.onnx_file import load_graph
 from hardware_profiles.isa import instruction_sets, multiplies_int8_exactly
 from hardware_profiles.runtimes.embedding_tables import coarse_lookups
-from hardware_profiles.runtimes.runtime import Session
+from hardware_profiles.runtimes.runtime import Feeds, Session
+from hardware_profiles.runtimes.static_int8 import linear_nodes, quantize_linears
 
 __all__ = ["OnnxRuntimeCpu"]
 
@@ -45,12 +48,18 @@ class OnnxRuntimeCpu:
     quantize_embeddings: bool = True
 
     name = "onnxruntime-cpu"
-    precisions = ("fp32", "int8")
+    precisions = ("fp32", "int8", "int8-static")
+    contested: ClassVar[Mapping[str, str]] = {"int8-static": "int8"}
+    skips_zeros = False
 
     @property
     def version(self) -> str:
         """Version of the installed onnxruntime."""
         return str(onnxruntime.__version__)
+
+    def at(self, precision: str) -> OnnxRuntimeCpu:
+        """Itself: the precision is in the model."""
+        return self
 
     def options(self) -> dict[str, Any]:
         """Options that differ from stock, JSON-able."""
@@ -118,30 +127,56 @@ class OnnxRuntimeCpu:
             raise TrimfitError(f"got {path}, expected an ONNX model that onnxruntime loads: {reason}") from error
         return session
 
-    def prepare(self, fp32_model: Path, precision: str, target: Path) -> Path:
+    def prepare(
+        self,
+        fp32_model: Path,
+        precision: str,
+        target: Path,
+        calibration: Feeds | None = None,
+        keep_fp32: Collection[str] = (),
+    ) -> Path:
         """Make the model of a precision.
 
         "fp32" is the file itself. "int8" writes `target`: weights of MatMul and Gemm int8 per output channel,
-        embedding tables int8 where that is fine enough, activations quantised at run time. Raises TrimfitError
-        for another precision.
+        embedding tables int8 where that is fine enough, activations quantised at run time. "int8-static" quantises
+        the activations of the encoder's linear layers with scales taken from the rows of `calibration`. Nodes of
+        the names in `keep_fp32` stay as they are. Raises TrimfitError for another precision, or rows that lack.
         """
         if precision == "fp32":
             return Path(fp32_model)
-        if precision != "int8":
+        if precision not in self.precisions:
             raise TrimfitError(f"got precision {precision!r}, expected one of {', '.join(self.precisions)}")
+        source, target = Path(fp32_model), Path(target)
+        if precision == "int8":
+            return self._dynamic(source, target, ["MatMul", "Gemm", "Gather"], keep_fp32)
+        rows = list(calibration or ())
+        if not rows:
+            raise TrimfitError(f"got no rows for {precision}, expected some to calibrate with: give `calibration`")
+        with tempfile.TemporaryDirectory(prefix=".static-", dir=target.parent) as folder, _without_advice():
+            between = self._dynamic(source, Path(folder) / "embeddings.onnx", ["Gather"], keep_fp32)
+            return quantize_linears(
+                between,
+                target,
+                rows,
+                nodes=[name for name in linear_nodes(load_graph(source)) if name not in keep_fp32],
+                reduce_range=self._reduces_range(),
+                signed="asimd" in instruction_sets(),
+            )
+
+    def _dynamic(self, source: Path, target: Path, operators: list[str], keep: Collection[str]) -> Path:
         with _without_advice():
             quantize_dynamic(
-                Path(fp32_model),
-                Path(target),
-                op_types_to_quantize=["MatMul", "Gemm", "Gather"],
-                nodes_to_exclude=self._left_in_fp32(onnx.load(fp32_model)),
+                source,
+                target,
+                op_types_to_quantize=operators,
+                nodes_to_exclude=[*self._lookups_left(onnx.load(source)), *keep],
                 per_channel=True,
                 reduce_range=self._reduces_range(),
                 weight_type=QuantType.QInt8,
             )
-        return Path(target)
+        return target
 
-    def _left_in_fp32(self, model: onnx.ModelProto) -> list[str]:
+    def _lookups_left(self, model: onnx.ModelProto) -> list[str]:
         if self.quantize_embeddings:
             return coarse_lookups(model)
         return [node.name for node in model.graph.node if node.op_type == "Gather"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import onnx
 
@@ -16,7 +16,7 @@ from benchmarks.errors import TrimfitError
 from benchmarks.onnx_file import file_parts, file_sha256
 from hardware_profiles.isa import instruction_sets
 from hardware_profiles.runtimes.onnxruntime_cpu import OnnxRuntimeCpu
-from hardware_profiles.runtimes.runtime import Session
+from hardware_profiles.runtimes.runtime import Feeds, Session
 from hardware_profiles.runtimes.sparse.dispatcher import LIMIT
 from hardware_profiles.runtimes.sparse.library import library_path
 from hardware_profiles.runtimes.sparse.rewriting import LinearShape, is_sparse, sparsify
@@ -45,7 +45,9 @@ class OnnxRuntimeSparse:
     custom_op_library: str = field(default_factory=lambda: str(library_path()))
 
     name = "onnxruntime-cpu+sparse"
-    precisions = OnnxRuntimeCpu.precisions
+    precisions = ("fp32", "int8")  # its int8 operators scale activations at run time
+    contested: ClassVar[Mapping[str, str]] = {}
+    skips_zeros = True
 
     def __post_init__(self) -> None:
         found = set(instruction_sets())
@@ -60,6 +62,10 @@ class OnnxRuntimeSparse:
         """Version of onnxruntime, what identifies the library, and what the environment restricts it to."""
         parts = [f"{self.cpu.version}+sparse", file_sha256(Path(self.custom_op_library))[:8]]
         return ".".join([*parts, *filter(None, [os.environ.get(LIMIT)])])
+
+    def at(self, precision: str) -> OnnxRuntimeSparse:
+        """Itself: the precision is in the model."""
+        return self
 
     def options(self) -> dict[str, Any]:
         """Options that differ from the stock wheel's, JSON-able."""
@@ -104,21 +110,32 @@ class OnnxRuntimeSparse:
         nearest = min(known, key=lambda name: _distance(name, shape), default="")
         return share >= known.get(nearest, BREAK_EVEN)
 
-    def prepare(self, fp32_model: Path, precision: str, target: Path) -> Path:
+    def prepare(
+        self,
+        fp32_model: Path,
+        precision: str,
+        target: Path,
+        calibration: Feeds | None = None,
+        keep_fp32: Collection[str] = (),
+    ) -> Path:
         """Make the model of a precision.
 
         Layers that pay become sparse: "fp32" writes `target`, or is the file itself where none pays; "int8" writes
-        `target`, with all other layers as the CPU runtime makes them. Raises TrimfitError for another precision.
+        `target`, with all other layers as the CPU runtime makes them, and those of `keep_fp32` dense in fp32.
+        Raises TrimfitError for another precision.
         """
         if precision not in self.precisions:
-            return self.cpu.prepare(fp32_model, precision, target)  # which refuses it
-        sparse = sparsify(onnx.load(fp32_model), precision, lambda shape, share: self.pays(precision, shape, share))
+            raise TrimfitError(f"got precision {precision!r}, expected one of {', '.join(self.precisions)}")
+        kept = keep_fp32 if precision != "fp32" else ()
+        sparse = sparsify(
+            onnx.load(fp32_model), precision, lambda shape, share: self.pays(precision, shape, share), keep=kept
+        )
         if not is_sparse(sparse):
-            return self.cpu.prepare(fp32_model, precision, target)
+            return self.cpu.prepare(fp32_model, precision, target, keep_fp32=kept)
         with tempfile.TemporaryDirectory(prefix=".sparse-", dir=Path(target).parent) as folder:
             between = Path(folder) / "sparse.onnx" if precision == "int8" else Path(target)
             _save(sparse, between, large=len(file_parts(Path(fp32_model))) > 1)
-            return self.cpu.prepare(between, precision, target)
+            return self.cpu.prepare(between, precision, target, keep_fp32=kept)
 
 
 def _save(model: onnx.ModelProto, path: Path, *, large: bool) -> None:

@@ -5,11 +5,17 @@ from __future__ import annotations
 from benchmarks.errors import TrimfitError
 from hardware_profiles.runtimes.onnxruntime_cpu import OnnxRuntimeCpu
 from hardware_profiles.runtimes.onnxruntime_sparse import OnnxRuntimeSparse
+from hardware_profiles.runtimes.openvino_ep import OpenVinoEp
 from hardware_profiles.runtimes.runtime import Runtime
 
-__all__ = ["get", "runtimes"]
+__all__ = ["STOCK", "get", "runtimes"]
 
-_KINDS: tuple[type[OnnxRuntimeCpu] | type[OnnxRuntimeSparse], ...] = (OnnxRuntimeCpu, OnnxRuntimeSparse)
+STOCK = OnnxRuntimeCpu.name
+_KINDS: tuple[type[OnnxRuntimeCpu] | type[OnnxRuntimeSparse] | type[OpenVinoEp], ...] = (
+    OnnxRuntimeCpu,
+    OnnxRuntimeSparse,
+    OpenVinoEp,
+)
 
 
 def runtimes() -> tuple[Runtime, ...]:

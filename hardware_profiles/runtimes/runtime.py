@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-__all__ = ["Runtime", "Session"]
+__all__ = ["Feeds", "Runtime", "Session"]
+
+Feeds = Iterable[Mapping[str, np.ndarray]]
+"""Inputs of a model by name, one call each."""
 
 
 class Session(Protocol):
@@ -41,6 +44,20 @@ class Runtime(Protocol):
         """Precisions that `prepare` can make, "fp32" first."""
         ...
 
+    @property
+    def contested(self) -> Mapping[str, str]:
+        """Precisions that are profiled only where a whole model is faster than at the one they are mapped to."""
+        ...
+
+    @property
+    def skips_zeros(self) -> bool:
+        """Whether it does not multiply by zeros: it then runs what others run dense, and is profiled on top of them."""
+        ...
+
+    def at(self, precision: str) -> Runtime:
+        """The runtime as it loads models of a precision."""
+        ...
+
     def options(self) -> dict[str, Any]:
         """JSON-able options, as a benchmarks Contestant takes them; `with_options` inverts it."""
         ...
@@ -57,6 +74,17 @@ class Runtime(Protocol):
         """Load a model with `threads` intra-op threads."""
         ...
 
-    def prepare(self, fp32_model: Path, precision: str, target: Path) -> Path:
-        """Make the model of a precision and return where it is; "fp32" is the file itself."""
+    def prepare(
+        self,
+        fp32_model: Path,
+        precision: str,
+        target: Path,
+        calibration: Feeds | None = None,
+        keep_fp32: Collection[str] = (),
+    ) -> Path:
+        """Make the model of a precision and return where it is; "fp32" is the file itself.
+
+        `calibration` are rows for a precision whose activations are quantised beforehand; nodes of the names in
+        `keep_fp32` are not quantised.
+        """
         ...

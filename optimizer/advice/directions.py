@@ -67,7 +67,7 @@ def halves(site: Site, precision: str) -> tuple[Way, ...]:
 
 def zeros_pay(site: Site, precision: str) -> bool:
     """Whether the most zeros that were measured make the layers worth while faster."""
-    if site.sparse is None:
+    if not site.skips_zeros(precision):
         return False
     prices, pattern = site.prices(precision, site.sparse), site.skipped(precision)
     return prices.zeros_speedup(pattern, prices.sparsity_range(pattern)[1]) >= WORTHWHILE

@@ -26,6 +26,7 @@ def cannot_pay(site: Site, forecasts: Sequence[Forecast]) -> tuple[str, ...]:
     """Why some ways are not worth trying on this device, whatever the target."""
     return (
         *_without_operators(site),
+        *site.stock.not_profiled,
         *(sentence for precision in site.precisions for sentence in _zeros(site, precision)),
         *_too_little(forecasts),
         *_beaten(forecasts),
@@ -47,7 +48,7 @@ def _at(site: Site, precision: str) -> Iterator[Way]:
 
 def _known(site: Site, precision: str) -> tuple[float, ...]:
     """The sparsities of the menu whose times are known."""
-    if site.sparse is None:
+    if not site.skips_zeros(precision):
         return ()
     most = site.prices(precision, site.sparse).sparsity_range(site.skipped(precision))[1]
     return tuple(sparsity for sparsity in SHOWN if sparsity <= most + 1e-9)
@@ -67,7 +68,7 @@ def _zeros(site: Site, precision: str) -> Iterator[str]:
         speedup = WORTHWHILE
     if speedup < WORTHWHILE:
         yield refusals.multiplied(f"unstructured {100 * TOGETHER:.0f} % {precision}", speedup, site.stock.name)
-    if site.sparse and not zeros_pay(site, precision):
+    if site.sparse and site.skips_zeros(precision) and not zeros_pay(site, precision):
         prices, pattern = site.prices(precision, site.sparse), site.skipped(precision)
         most = prices.sparsity_range(pattern)[1]
         name = f"{pattern} {100 * most:.0f} % {precision} with sparse operators"

@@ -37,10 +37,14 @@ class Site:
         """What skips zeros, where there is such a runtime."""
         return next((engine for engine in self.engines if engine.skips_zeros), None)
 
+    def skips_zeros(self, precision: str) -> bool:
+        """Whether there is a runtime that skips zeros at a precision."""
+        return self.sparse is not None and precision in self.sparse.precisions
+
     @property
     def precisions(self) -> tuple[str, ...]:
-        """Precisions of the stock runtime, fp32 first."""
-        return self.stock.runtime.precisions
+        """Precisions at which the stock runtime was profiled, fp32 first."""
+        return self.stock.precisions
 
     def engine(self, name: str) -> Engine:
         """The engine of a runtime's name."""

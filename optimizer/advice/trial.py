@@ -38,7 +38,7 @@ def try_out(
         models = {TEACHER: (_built(site, teacher, activation, folder / "0", seed), site.stock.runtime)}
         for number, way in enumerate(ways, 1):
             path = _built(site, way, activation, folder / str(number), seed)
-            models[way.name] = path, site.engine(way.runtime).runtime
+            models[way.name] = path, site.engine(way.runtime).runtime.at(way.precision)
         inputs = _pool(site.workload, folder / "inputs.npz", seed)
         budget = Budget(max_seconds=SECONDS_EACH * len(models))
         found = measure_models(models, site.workload, inputs, seed=seed, advance=advance, budget=budget)
@@ -58,7 +58,8 @@ def _built(site: Site, way: Way, activation: str, folder: Path, seed: int) -> Pa
         seq_len=site.workload.seq_len,
         seed=seed,
     )
-    return site.engine(way.runtime).runtime.prepare(fp32, way.precision, folder / "prepared.onnx")
+    rows = [random_inputs(site.workload, seed)]
+    return site.engine(way.runtime).runtime.prepare(fp32, way.precision, folder / "prepared.onnx", calibration=rows)
 
 
 def _pool(workload: Workload, path: Path, seed: int) -> Path:

@@ -19,6 +19,10 @@ def library_of(runtime: Runtime) -> Path | None:
 
 
 def portable_options(runtime: Runtime) -> dict[str, Any]:
-    """The runtime's options, the library by its file name: it lies beside the model."""
-    library = library_of(runtime)
-    return {**runtime.options(), **({_LIBRARY: library.name} if library else {})}
+    """The runtime's options, the library by its file name: it lies beside the model; a plug-in by its package."""
+    options, library = runtime.options(), library_of(runtime)
+    if library:
+        options[_LIBRARY] = library.name
+    if "ep" in options:
+        options["ep"] = {key: value for key, value in options["ep"].items() if key != "library"}
+    return options

@@ -3,6 +3,7 @@
 Needs: pip install numpy onnxruntime tokenizers
 """
 
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -28,16 +29,36 @@ def load() -> tuple:
             raise SystemExit(
                 f"{library} is for {RUNTIME['machine']} and does not load here ({error}): run trimfit optimize here"
             ) from None
+    plugin = RUNTIME["options"].get("ep")
+    if plugin:
+        add_plugin(options, plugin)
     session = onnxruntime.InferenceSession(
         str(HERE / "model.onnx"),
         options,
-        providers=["CPUExecutionProvider"],
+        **({} if plugin else {"providers": ["CPUExecutionProvider"]}),
         disabled_optimizers=RUNTIME["options"].get("disabled_optimizers", []),
     )
     tokenizer = Tokenizer.from_file(str(HERE / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.enable_truncation(RUNTIME["longest"])
     return tokenizer, session, RUNTIME["labels"]
+
+
+def add_plugin(options: onnxruntime.SessionOptions, plugin: dict) -> None:
+    """Give the model to an execution provider that is a package of its own."""
+    try:
+        package = importlib.import_module(plugin["package"])
+    except ImportError:
+        raise SystemExit(
+            f"pip install {plugin['package'].replace('_', '-')}: this model was measured with it"
+        ) from None
+    onnxruntime.register_execution_provider_library(plugin["name"], package.get_library_path())
+    offered = (entry for entry in onnxruntime.get_ep_devices() if entry.ep_name == plugin["name"])
+    devices = [entry for entry in offered if entry.device.type.name == plugin["device"]]
+    if not devices:
+        raise SystemExit(f"{plugin['name']} offers no {plugin['device']} device here: run trimfit optimize here")
+    told = {key: value.replace("{threads}", str(RUNTIME["threads"])) for key, value in plugin["options"].items()}
+    options.add_provider_for_devices(devices[:1], told)
 
 
 def classify(text: str, tokenizer: Tokenizer, session: onnxruntime.InferenceSession, labels: list) -> tuple:

@@ -71,15 +71,18 @@ def _context(evidence: Evidence) -> dict[str, Any]:
         **_figures(manifest, decision),
         "panels": [_panel(contestant) for contestant in evidence.contestants],
         "candidates": sorted(decision.candidates, key=_standing),
-        "refusals": [
-            {"name": each.name, "reason": each.refused.removeprefix(f"{each.name}: ")}
-            for each in decision.candidates
-            if each.refused
-        ],
+        "refusals": _refusals(decision),
         "kept_words": _kept_words(manifest),
         "most": _most(decision),
         "software": _software(evidence),
     }
+
+
+def _refusals(decision: DecisionRecord) -> list[dict[str, str]]:
+    refused = [each.refused.removeprefix(f"{each.name}: ") if each.refused else "" for each in decision.candidates]
+    found = [(each.name, why) for each, why in zip(decision.candidates, refused, strict=True) if why]
+    found += [(name, why) for name, _, why in (sentence.partition(": ") for sentence in decision.not_profiled)]
+    return [{"name": name, "reason": reason} for name, reason in found]
 
 
 @dataclass(frozen=True)

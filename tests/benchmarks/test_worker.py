@@ -3,6 +3,7 @@
 import json
 import sys
 from hashlib import sha256
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -161,6 +162,27 @@ def test_an_operator_library_is_recorded_by_what_it_is_not_where(mlp, tmp_path):
     options = {"custom_op_library": str(library), "config": {"a": "b"}}
     recorded = Contestant(name="a", model=mlp, options=options).subject.options
     assert recorded == {**options, "custom_op_library": f"operators.so sha256:{sha256(b'1').hexdigest()}"}
+
+
+def test_a_plugin_is_recorded_by_what_it_is_not_where(mlp, tmp_path):
+    library = tmp_path / "plugin.so"
+    library.write_bytes(b"2")
+    options = {"ep": {"name": "X", "library": str(library)}}
+    recorded = Contestant(name="a", model=mlp, options=options).subject.options
+    assert recorded == {"ep": {"name": "X", "library": f"plugin.so sha256:{sha256(b'2').hexdigest()}"}}
+    assert options["ep"]["library"] == str(library)
+
+
+def test_a_plugin_provider_is_told_the_threads():
+    told = {}
+    device = SimpleNamespace(ep_name="X", device=SimpleNamespace(type=SimpleNamespace(name="CPU")))
+    onnxruntime = SimpleNamespace(
+        register_execution_provider_library=lambda name, library: None, get_ep_devices=lambda: [device]
+    )
+    settings = SimpleNamespace(add_provider_for_devices=lambda devices, options: told.update(options))
+    provider = {"name": "X", "library": "x.so", "options": {"load_config": '{"CPU": {"THREADS": "{threads}"}}'}}
+    worker._add_plugin_provider(onnxruntime, settings, provider, 3)
+    assert told == {"load_config": '{"CPU": {"THREADS": "3"}}'}
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from hardware_profiles import OnnxRuntimeCpu
 
@@ -17,6 +18,7 @@ class PretendSparse:
 
     name = NAME
     precisions = ("fp32", "int8")
+    contested: ClassVar[dict[str, str]] = {}
     version = "1.0"
 
     def options(self):
@@ -34,5 +36,5 @@ class PretendSparse:
     def session(self, path, threads):
         return self.dense.session(path, threads)
 
-    def prepare(self, fp32_model, precision, target):
-        return self.dense.prepare(fp32_model, precision, target)
+    def prepare(self, fp32_model, precision, target, calibration=None, keep_fp32=()):
+        return self.dense.prepare(fp32_model, precision, target, calibration, keep_fp32)

@@ -26,6 +26,7 @@ from hardware_profiles import (
     profiler,
     run_profile,
 )
+from hardware_profiles.contest import worthwhile
 from hardware_profiles.isa import instruction_sets
 
 REQUEST = ProfileRequest(
@@ -212,6 +213,40 @@ def test_a_sound_cache_raises_no_warning(tmp_path, measuring):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         profiled(tmp_path)
+
+
+BOTH = replace(REQUEST, precisions=("fp32", "int8"))
+
+
+def test_a_precision_that_beats_its_rival_is_profiled(tmp_path, measuring):
+    measuring.seconds = {"int8": 1.1e-3}
+    profile = profiled(tmp_path, BOTH)
+    assert profile.precisions == ("fp32", "int8", "int8-static")
+    assert str(profile.contests[0]) == "int8-static: 1.10x of int8 measured on this device: profiled"
+
+
+def test_a_precision_that_does_not_clearly_beat_its_rival_is_not_profiled_and_not_tried_again(tmp_path, measuring):
+    measuring.seconds = {"int8": 1.009e-3}
+    profile = profiled(tmp_path, BOTH)
+    assert profile.precisions == ("fp32", "int8")
+    assert str(profile.contests[0]) == "int8-static: 1.01x of int8 measured on this device: not profiled"
+    measuring.timed.clear()
+    assert profiled(tmp_path, BOTH) == profile
+    assert measuring.timed == []
+
+
+def test_a_contested_precision_that_is_asked_for_is_profiled_without_a_contest(tmp_path, measuring):
+    profile = profiled(tmp_path, replace(BOTH, precisions=("fp32", "int8", "int8-static")))
+    assert profile.precisions == ("fp32", "int8", "int8-static")
+    assert profile.contests == ()
+
+
+def test_what_was_forced_once_does_not_come_back_unasked(tmp_path, measuring):
+    profiled(tmp_path, replace(BOTH, precisions=("fp32", "int8", "int8-static")))
+    profile = profiled(tmp_path, BOTH)
+    part = profile.only(16, 8, REQUEST.workload, "gelu", precisions=worthwhile(profile, BOTH))
+    assert part.precisions == ("fp32", "int8")
+    assert {anchor.precision for anchor in part.anchors} == {"fp32", "int8"}
 
 
 def test_a_precision_that_the_runtime_lacks_is_refused(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 import numpy as np
 import onnx
@@ -58,7 +59,7 @@ def test_every_precision_computes_about_the_same_logits(runtime, model, tmp_path
     feed = random_inputs(Workload(batch=2, seq_len=7))
     expected = runtime.session(model, 1).run(None, feed)[0]
     for precision in runtime.precisions:
-        prepared = runtime.prepare(model, precision, tmp_path / f"{precision}.onnx")
+        prepared = runtime.prepare(model, precision, tmp_path / f"{precision}.onnx", calibration=[feed])
         logits = runtime.session(prepared, 1).run(None, feed)[0]
         np.testing.assert_allclose(logits, expected, atol=0.05 * np.abs(expected).max())
 
@@ -78,6 +79,25 @@ def test_an_unknown_precision_is_refused(runtime, model, tmp_path):
 
 
 @every_runtime
+def test_a_contested_precision_and_its_rival_are_precisions_of_the_runtime(runtime):
+    assert {*runtime.contested, *runtime.contested.values()} <= set(runtime.precisions)
+
+
+@every_runtime
+def test_what_is_kept_in_fp32_is_computed_in_fp32(runtime, model, tmp_path):
+    feed = random_inputs(Workload(seq_len=7))
+    linears = [node.name for node in onnx.load(model).graph.node if node.op_type == "MatMul" and "/" in node.name]
+    for precision in runtime.precisions[1:]:
+        some, all_int8 = (
+            runtime.prepare(model, precision, tmp_path / f"{precision}-{len(kept)}.onnx", [feed], kept)
+            for kept in (linears, ())
+        )
+        products = [node for node in onnx.load(some).graph.node if node.op_type == "MatMul"]
+        assert {node.name for node in products} >= set(linears)
+        assert some.stat().st_size > all_int8.stat().st_size
+
+
+@every_runtime
 def test_a_broken_model_is_refused_in_one_line(runtime, tmp_path):
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"no model")
@@ -90,6 +110,43 @@ def test_a_broken_model_is_refused_in_one_line(runtime, tmp_path):
 def test_an_unknown_runtime_is_refused_with_a_list():
     with pytest.raises(TrimfitError, match="got runtime 'abacus', expected one of onnxruntime-cpu"):
         get("abacus")
+
+
+def test_static_int8_without_rows_is_refused(model, tmp_path):
+    with pytest.raises(TrimfitError, match="got no rows for int8-static, expected some to calibrate with"):
+        OnnxRuntimeCpu().prepare(model, "int8-static", tmp_path / "static.onnx")
+
+
+def test_static_int8_knows_its_scales_beforehand_and_leaves_the_head_alone(model, tmp_path):
+    feed = random_inputs(Workload(seq_len=7))
+    static = onnx.load(OnnxRuntimeCpu().prepare(model, "int8-static", tmp_path / "static.onnx", [feed]))
+    kinds = Counter(node.op_type for node in static.graph.node)
+    linears = 2 * 6  # of two layers
+    inputs = 2 * 4  # query, key and value read one tensor
+    assert kinds["QuantizeLinear"] == inputs
+    assert kinds["DequantizeLinear"] >= linears + inputs
+    assert not kinds["DynamicQuantizeLinear"]
+    assert {path.name for path in tmp_path.iterdir()} == {"model.onnx", "static.onnx"}
+
+
+def test_static_int8_follows_the_range_of_its_rows(model, tmp_path):
+    cpu, feeds = OnnxRuntimeCpu(), [random_inputs(Workload(seq_len=7), seed) for seed in range(2)]
+    first, second = (
+        onnx.load(cpu.prepare(model, "int8-static", tmp_path / f"{seed}.onnx", [feed]))
+        for seed, feed in enumerate(feeds)
+    )
+    both = onnx.load(cpu.prepare(model, "int8-static", tmp_path / "both.onnx", feeds))
+    one, other, all_rows = (activation_scales(found) for found in (first, second, both))
+    assert one.keys() == other.keys() == all_rows.keys()
+    assert one != other
+    for name, scale in all_rows.items():
+        assert min(one[name], other[name]) <= scale <= max(one[name], other[name])
+
+
+def activation_scales(model):
+    """Scale by tensor that QuantizeLinear reads."""
+    known = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    return {n.input[0]: float(known[n.input[1]]) for n in model.graph.node if n.op_type == "QuantizeLinear"}
 
 
 def test_int8_embeddings_are_smaller_and_leave_no_other_file(model, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 import optimizer
-from hardware_profiles import BreakEven, LatencyModel
+from hardware_profiles import BreakEven, LatencyModel, PrecisionTrial
 from optimizer.advice.cuts import narrower, shallower
 from optimizer.advice.directions import directions, narrow, shallow
 from optimizer.advice.layers import layers_break_even
@@ -43,7 +43,7 @@ def with_widths(engine: object) -> object:
 
 def site(fp32_pays: bool = True, int8_pays: bool = False) -> Site:
     """fp32 takes 6 ms, int8 half of it; where zeros pay, a share s of them leaves 2 (1 - s) of a block's time."""
-    runtime = type("Runtime", (), {"name": made.SPARSE})()
+    runtime = type("Runtime", (), {"name": made.SPARSE, "precisions": ("fp32", "int8")})()
     engines = made.engines({"fp32": fp32_pays, "int8": int8_pays}, runtime)
     return Site(WHOLE, made.WORKLOAD, tuple(with_widths(engine) for engine in engines))
 
@@ -193,6 +193,33 @@ def test_zeros_that_nothing_skips_are_refused_as_measured() -> None:
         "on this device zeros do not pay in int8"
     ) in found
     assert not [sentence for sentence in refusals(site(int8_pays=True)) if "do not pay" in sentence]
+
+
+def test_a_precision_that_lost_its_contest_is_not_advised_and_its_measurement_said() -> None:
+    trial = PrecisionTrial(
+        precision="int8-static",
+        rival="int8",
+        hidden_size=made.HIDDEN,
+        workload=made.WORKLOAD,
+        seconds=2e-3,
+        rival_seconds=1e-3,
+    )
+    stock, sparse = site().engines
+    here = replace(site(), engines=(replace(stock, profile=stock.profile.with_contest(trial)), sparse))
+    assert here.precisions == ("fp32", "int8")
+    assert "int8-static: 0.50x of int8 measured on this device: not profiled" in cannot_pay(here, ())
+
+
+def test_zeros_are_advised_only_at_precisions_that_the_sparse_runtime_has() -> None:
+    stock, sparse = site().engines
+    entries = [e.model_copy(update={"precision": "int8-static"}) for e in stock.profile.entries if not e.unit.sparsity]
+    profile = stock.profile.with_entries(e for e in entries if e.workload == made.WORKLOAD)
+    stock = replace(stock, profile=profile, latency=LatencyModel().fit(profile))
+    here = replace(site(), engines=(stock, sparse))
+    assert here.precisions == ("fp32", "int8", "int8-static")
+    ways = menu(here)
+    assert {way.precision for way in ways} == set(here.precisions)
+    assert {way.precision for way in ways if way.sparsity} == {"fp32", "int8"}
 
 
 def test_a_cut_that_is_slower_than_lower_precision_alone_is_named() -> None:

@@ -364,6 +364,13 @@ def test_the_page_answers_every_question(page: str) -> None:
     assert "predicted 1.33 ms, measured 1.36 ms: 2.2 % too low" in page
 
 
+def test_a_precision_that_was_not_profiled_is_a_refusal(tmp_path: Path) -> None:
+    sentence = "int8-static: 0.93x of int8 measured on this device: not profiled"
+    decision = a_decision().model_copy(update={"not_profiled": (sentence,)})
+    page = write_report(write_deployment(tmp_path, decision=decision)).read_text(encoding="utf-8")
+    assert "<dt>int8-static</dt><dd>0.93x of int8 measured on this device: not profiled</dd>" in page
+
+
 def test_sections_without_evidence_are_left_out(tmp_path: Path) -> None:
     manifest = a_manifest()
     manifest = manifest.model_copy(update={"student": manifest.student.model_copy(update={"groups": {}})})

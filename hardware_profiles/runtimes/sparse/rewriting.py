@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import onnx
 from onnx import helper
@@ -23,7 +23,9 @@ _VERSION = 1  # of the operators
 Pays = Callable[[LinearShape, float], bool]
 
 
-def sparsify(model: onnx.ModelProto, precision: str, pays: Pays, *, tiled: bool = True) -> onnx.ModelProto:
+def sparsify(
+    model: onnx.ModelProto, precision: str, pays: Pays, *, tiled: bool = True, keep: Collection[str] = ()
+) -> onnx.ModelProto:
     """A copy of the model in which linear layers are sparse where that pays.
 
     Args:
@@ -33,6 +35,7 @@ def sparsify(model: onnx.ModelProto, precision: str, pays: Pays, *, tiled: bool 
         pays: told the size of a layer and the share of zeros ("int8": of blocks of zeros) in its weight, says
             whether the layer shall be sparse.
         tiled: whether activations stay in the sparse operators' own layout between them.
+        keep: names of MatMul and Gemm nodes that are left alone.
 
     Returns:
         The model; without a layer that pays it is an exact copy, otherwise the dense weights that are no longer
@@ -46,7 +49,8 @@ def sparsify(model: onnx.ModelProto, precision: str, pays: Pays, *, tiled: bool 
     operator = OPERATORS[precision]
     sparse = onnx.ModelProto()
     sparse.CopyFrom(model)
-    layers = [layer for layer in linear_layers(GraphView(sparse)) if _is_chosen(layer, operator, pays)]
+    found = (layer for layer in linear_layers(GraphView(sparse)) if layer.nodes[0].name not in keep)
+    layers = [layer for layer in found if _is_chosen(layer, operator, pays)]
     if not layers:
         return sparse
     made = {layer.output: sparse_node(layer, operator) for layer in layers}

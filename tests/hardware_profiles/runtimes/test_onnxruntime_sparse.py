@@ -45,6 +45,11 @@ def operators(path):
     return Counter(node.op_type for node in onnx.load(path).graph.node)
 
 
+def test_static_int8_is_refused(runtime, tmp_path):
+    with pytest.raises(TrimfitError, match="got precision 'int8-static', expected one of fp32, int8"):
+        runtime.prepare(tmp_path / "any.onnx", "int8-static", tmp_path / "x.onnx")
+
+
 @pytest.fixture
 def runtime():
     return get(NAME)
