@@ -128,9 +128,13 @@ class Bench:
         zeros = [] if self.request.sparse else [unit for unit in units if unit.sparsity]
         blocks = [self._block(unit) for unit in units if unit not in zeros]
         wholes = self._missing_anchors(profile)
-        yield blocks + [self._encoder(name, whole) for name, whole in wholes.items()]
-        yield [self._block(unit) for unit in zeros]
-        yield [self._chain(unit, copies, _ladder) for unit, copies in self._missing_ladder(profile)]
+        together = blocks + [self._encoder(name, whole) for name, whole in wholes.items()]
+        others = [self._block(unit) for unit in zeros]
+        rungs = [self._chain(unit, copies, _ladder) for unit, copies in self._missing_ladder(profile)]
+        if self.request.budget == "fast":  # each part costs the glue and the reference once more
+            yield [*together, *others, *rungs]
+        else:
+            yield from (together, others, rungs)
 
     def _between(self, profile: LatencyProfile, each: int, most: int) -> list[_Graph]:
         """Blocks of widths where neighbours differ most; of a lesser length in a mix the first few do."""

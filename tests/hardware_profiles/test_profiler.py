@@ -124,15 +124,21 @@ def test_an_interruption_loses_the_part_that_was_being_measured(tmp_path, monkey
             raise KeyboardInterrupt
         return FakeMeasuring()(calls, budget=budget)
 
+    request = replace(REQUEST, budget="default")
     monkeypatch.setattr(bench, "measure_calls", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        profiled(tmp_path)
+        profiled(tmp_path, request)
     fake = FakeMeasuring()
     monkeypatch.setattr(bench, "measure_calls", fake)
-    profile = profiled(tmp_path)
+    profile = profiled(tmp_path, request)
     zeros = {"1 x attention of 2 heads, 90% zeros", "1 x FFN of 32, 90% zeros"}
     assert {name.replace("8 x", "1 x") for name in fake.timed} == zeros | {"1 x glue", "reference"}
     assert len(profile.entries) == 7
+
+
+def test_a_fast_profile_times_everything_at_once(tmp_path, measuring):
+    profiled(tmp_path)
+    assert measuring.timed.count("reference") == bench._PASSES["fast"]
 
 
 def test_blocks_take_turns_with_the_whole_models_that_correct_their_sum(tmp_path, monkeypatch):
@@ -143,7 +149,7 @@ def test_blocks_take_turns_with_the_whole_models_that_correct_their_sum(tmp_path
         return FakeMeasuring()(calls, budget=budget)
 
     monkeypatch.setattr(bench, "measure_calls", measure)
-    profiled(tmp_path)
+    profiled(tmp_path, replace(REQUEST, budget="default"))
     assert any({"8 x FFN of 32", "8 x attention of 1 heads", "full", "uneven"} <= names for names in together)
 
 
