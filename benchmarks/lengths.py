@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import NamedTuple
 
@@ -11,7 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 __all__ = ["MOST_POINTS", "LengthShare", "Lengths", "padded_lengths"]
 
-MOST_POINTS = 3  # every further one is profiled and timed too
+MOST_POINTS = 4  # every further one is profiled and timed too
+TILE = 16  # tokens: kernels that work on so many at a time take as long for one as for all of them
+LEAST_TOKENS = 0.02  # share of all tokens that a group is worth measuring for
 
 
 class LengthShare(NamedTuple):
@@ -24,8 +27,8 @@ class LengthShare(NamedTuple):
 class Lengths(BaseModel):
     """The lengths that stand for all, ascending, their shares adding up to 1; `shortest` and `longest` row in tokens.
 
-    Latency is nearly linear in the length, so a group of rows takes what its mean length takes: the sum of share x
-    latency over the points is the mean latency over the data.
+    Latency is nearly linear in the length but for steps at multiples of 16 tokens, so calls within such steps take what
+    their mean length takes: the sum of share x latency over the points is the mean latency over the data.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,18 +51,16 @@ class Lengths(BaseModel):
     def of(cls, rows: ArrayLike, batch: int = 1, most: int = MOST_POINTS) -> Lengths:
         """The lengths of rows [n] (tokens, at least one row) that are asked for in batches, as at most `most` points.
 
-        Calls are cut, from the shortest to the longest, into groups of equally many tokens: each then takes a like
-        part of the time. All of one length are in one group; a group's point is its mean length in whole tokens.
+        Calls of 1 to 16, 17 to 32 ... tokens make a group each. As long as there are more groups than `most`, or one
+        has less than 2 % of all tokens, that with fewest tokens joins the lesser of its neighbours. A group's point is
+        its mean length, rounded up or down so that the mean of all is met best.
         """
         lengths, shares = padded_lengths(np.maximum(np.asarray(rows, int), 1), batch)
-        tokens = lengths * shares / np.sum(lengths * shares)
-        group = np.minimum((most * (np.cumsum(tokens) - tokens / 2)).astype(int), most - 1)
-        points = []
-        for number in np.unique(group):
-            mine = group == number
-            share = float(np.sum(shares[mine]))
-            mean = float(np.sum(lengths[mine] * shares[mine])) / share
-            points.append(LengthShare(math.floor(mean + 0.5), share))
+        tokens, tile = lengths * shares, (lengths - 1) // TILE
+        groups = _joined([np.flatnonzero(tile == number) for number in np.unique(tile)], tokens, most)
+        weights = [float(np.sum(shares[group])) for group in groups]
+        means = [float(np.sum(tokens[group])) / weight for group, weight in zip(groups, weights, strict=True)]
+        points = map(LengthShare, _rounded(means, weights), weights)
         return cls(points=tuple(points), shortest=int(lengths[0]), longest=int(lengths[-1]))
 
     @property
@@ -86,3 +87,22 @@ def padded_lengths(rows: NDArray[np.int64], batch: int) -> tuple[NDArray[np.int6
     lengths, counts = np.unique(rows, return_counts=True)
     up_to = np.cumsum(counts) / len(rows)
     return lengths, np.diff(up_to**batch, prepend=0.0)
+
+
+def _joined(groups: list[NDArray[np.int64]], tokens: NDArray[np.float64], most: int) -> list[NDArray[np.int64]]:
+    """Neighbouring groups of indices into `tokens` [n] joined until few are left and none is negligible."""
+    while len(groups) > 1:
+        sizes = [float(np.sum(tokens[group])) for group in groups]
+        least = int(np.argmin(sizes))
+        if len(groups) <= most and sizes[least] >= LEAST_TOKENS * sum(sizes):
+            break
+        neighbours = [place for place in (least - 1, least + 1) if 0 <= place < len(groups)]
+        first = min(least, min(neighbours, key=lambda place: sizes[place]))
+        groups = [*groups[:first], np.concatenate(groups[first : first + 2]), *groups[first + 2 :]]
+    return groups
+
+
+def _rounded(means: list[float], weights: list[float]) -> tuple[int, ...]:
+    """Each of the means as a whole number beside it; of all choices that whose weighted mean is nearest to theirs."""
+    choices = itertools.product(*((math.floor(mean), math.ceil(mean)) for mean in means))
+    return min(choices, key=lambda choice: abs(float(np.dot(np.subtract(choice, means), weights))))

@@ -19,7 +19,7 @@ SKIPPED: dict[str, Pattern] = {"fp32": "unstructured", "int8": "block"}
 """The zeros that sparse operators skip at a precision."""
 _MORE_SPARSITIES = (0.6, 0.7, 0.85, 0.975)  # when thorough
 _WHOLE_SPARSITIES = ((1.0, 0.8), (1.0, 0.95), (0.5, 0.9))  # (share of the depth, share of zeros)
-_WIDTHS_OF_PART, _SPARSITIES_OF_PART, _RUNGS_OF_PART = 5, 2, 5  # of the lesser lengths of a mix
+_WIDTHS_OF_PART, _SPARSITIES_OF_PART, _RUNGS_OF_PART = 4, 2, 5  # of the lesser lengths of a mix
 _WHOLES_OF_PART = ("full", "half the depth, a quarter of the width", "one narrow layer")
 _MORE_WHOLE_SPARSITIES = ((1.0, 0.9), (0.5, 0.8), (0.5, 0.95))
 _RUNG_BYTES = 0.6e6  # of the unit that chains of a ladder repeat

@@ -3,8 +3,8 @@
 Run by path, not as part of the package, so that it works in any virtual environment that has numpy and a
 runtime.
 Commands: {"load": {"cpus": [0]}}, {"warm": {...}}, {"turn": {"settle": 1, "timed": 3}},
-{"outputs": {"path": "x.npz"}}, {"end": {}}. A job with "lengths" has a pool of inputs for each; "at": 9 in "warm"
-and "turn" says which one calls draw from, the first one unless said. Every
+{"outputs": {"path": "x.npz"}}, {"end": {}}. A job with "lengths" has a pool of inputs for each; "at": 9 in a
+command says which one calls draw from, the first one unless said. Every
 answer is {"ok": {...}} or {"error": "one line"}. Times are seconds.
 """
 

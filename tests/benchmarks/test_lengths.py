@@ -7,8 +7,6 @@ from pydantic import ValidationError
 from benchmarks import Lengths, Workload
 from benchmarks.lengths import LengthShare, padded_lengths
 
-ROWS = [2] * 6 + [4] * 3 + [6] * 2 + [12]  # 12 tokens in each of four lengths
-
 
 def lengths_of(lengths):
     return [point.seq_len for point in lengths.points]
@@ -18,36 +16,46 @@ def shares_of(lengths):
     return [point.share for point in lengths.points]
 
 
-def test_groups_hold_equally_many_tokens_and_stand_at_their_mean():
-    quarters, halves = Lengths.of(ROWS, most=4), Lengths.of(ROWS, most=2)
-    assert lengths_of(quarters) == [2, 4, 6, 12]
-    assert shares_of(quarters) == pytest.approx([6 / 12, 3 / 12, 2 / 12, 1 / 12])
-    assert lengths_of(halves) == [3, 8], "24 tokens in 9 rows and in 3: 2.67 and 8"
-    assert shares_of(halves) == pytest.approx([9 / 12, 3 / 12])
-    assert (halves.shortest, halves.longest) == (2, 12)
+def test_each_tile_of_16_tokens_is_a_point_at_its_mean():
+    lengths = Lengths.of([8] * 3 + [12] * 3 + [16] * 3 + [20] * 2 + [33])
+    assert lengths_of(lengths) == [12, 20, 33]
+    assert shares_of(lengths) == pytest.approx([9 / 12, 2 / 12, 1 / 12])
+    assert (lengths.shortest, lengths.longest) == (8, 33)
 
 
-def test_one_group_stands_at_the_mean_of_all():
-    assert Lengths.of(ROWS, most=1).points == ((4, 1.0),)
+def test_lengths_within_one_tile_are_one_point():
+    assert Lengths.of([17, 32, 29, 22]).points == ((25, 1.0),)
+    assert lengths_of(Lengths.of([16, 17])) == [16, 17]
 
 
-def test_what_is_linear_in_the_length_is_exact_but_for_rounding():
-    rows = np.random.default_rng(0).gamma(3, 8, 2000).astype(int) + 3
+def test_of_too_many_groups_that_with_fewest_tokens_joins_its_lesser_neighbour():
+    rows = [10] * 5 + [20] * 3 + [40] + [70]  # 50, 60, 40 and 70 tokens
+    lengths = Lengths.of(rows, most=3)
+    assert lengths_of(lengths) == [10, 25, 70]
+    assert shares_of(lengths) == pytest.approx([0.5, 0.4, 0.1])
+    assert lengths_of(Lengths.of(rows, most=4)) == [10, 20, 40, 70]
+    assert lengths_of(Lengths.of(rows, most=2)) == [17, 70], "then 50 is least"
+
+
+def test_a_group_with_hardly_a_token_is_no_point():
+    assert lengths_of(Lengths.of([10] * 100 + [40])) == [10, 40]
+    assert lengths_of(Lengths.of([10] * 300 + [40])) == [10]
+
+
+def test_means_are_rounded_so_that_the_mean_of_all_is_met():
+    assert lengths_of(Lengths.of([10, 11, 20, 21])) == [10, 21]
+    assert Lengths.of([10, 11, 20, 21]).mean == 15.5
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_grows_with_the_length_or_its_tiles_is_hardly_off(seed):
+    rows = np.random.default_rng(seed).gamma(3, 8, 2000).astype(int) + 3
     lengths = Lengths.of(rows)
-    assert len(lengths.points) == 3
-    assert sum(point.share for point in lengths.points) == pytest.approx(1)
-    assert lengths.mean == pytest.approx(rows.mean(), abs=0.5)
-
-
-def test_a_group_without_rows_is_no_point():
-    few = Lengths.of([1] * 10 + [100])
-    assert lengths_of(few) == [1, 100]
-    assert shares_of(few) == pytest.approx([10 / 11, 1 / 11])
-
-
-def test_rows_of_one_length_are_in_one_group():
-    assert Lengths.of([8, 8, 8, 9]).points == ((8, 0.75), (9, 0.25))
-    assert Lengths.of([7, 7, 7]).points == ((7, 1.0),)
+    assert len(lengths.points) == 4
+    assert sum(shares_of(lengths)) == pytest.approx(1)
+    assert lengths.mean == pytest.approx(rows.mean(), rel=0.01)
+    tiles = sum(share * -(-length // 16) for length, share in lengths.points)
+    assert tiles == pytest.approx(np.mean(-(-rows // 16)), rel=0.03)
 
 
 def test_an_empty_row_counts_as_one_token():
@@ -58,7 +66,7 @@ def test_a_batch_is_as_long_as_its_longest_row():
     lengths, shares = padded_lengths(np.array([5, 5, 5, 9]), batch=2)
     assert lengths.tolist() == [5, 9]
     assert shares.tolist() == [9 / 16, 7 / 16]
-    assert Lengths.of([5, 5, 5, 9], batch=2).points == ((5, 9 / 16), (9, 7 / 16))
+    assert Lengths.of([5, 5, 5, 29], batch=2).points == ((5, 9 / 16), (29, 7 / 16))
 
 
 @pytest.mark.parametrize(

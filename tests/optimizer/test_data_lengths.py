@@ -81,8 +81,9 @@ def job(**options: object) -> Job:
 
 
 def test_data_asks_for_the_lengths_of_the_rows() -> None:
-    asked = workload_of(job(seq_len="data", batch=2, threads=3), ROWS, cores=8)
-    assert asked == Workload.over(Lengths.of(ROWS.lengths, 2), batch=2, threads=3)
+    rows = replace(ROWS, input_ids=tuple([7] * n for n in (3, 4, 5, 9, 20, 21, 40, 50)))
+    asked = workload_of(job(seq_len="data", batch=2, threads=3), rows, cores=8)
+    assert asked == Workload.over(Lengths.of(rows.lengths, 2), batch=2, threads=3)
     assert len(asked.points()) > 1
 
 
