@@ -59,7 +59,7 @@ class Session:
 
     def run(self) -> None:
         """Do what is left."""
-        for precision in self._predictor.stock.runtime.precisions:
+        for precision in self._predictor.stock.profile.precisions:
             self._hold_against(precision)
         if self._ranks:
             self._rank()
@@ -79,7 +79,7 @@ class Session:
             profiles = self._profiles
             profiled = time.monotonic() - start
             runtime = profiles.stock.runtime
-            models = {precision: (self._full(precision), runtime) for precision in runtime.precisions}
+            models = {precision: (self._full(precision), runtime) for precision in profiles.stock.precisions}
             found = self._timed(models, f"Timing the full model, {self.group.label}")
             options = profiles.stock.runtime.options()
             both = filter(None, (profiles.stock, profiles.sparse))
