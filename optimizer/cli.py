@@ -141,7 +141,7 @@ def profile(
     ] = None,
     device: DeviceOption = "local",
     runtime: Annotated[
-        str, typer.Option(help="onnxruntime-cpu, or onnxruntime-cpu+sparse for what zeros bring.")
+        str, typer.Option(help="onnxruntime-cpu, onnxruntime-cpu+sparse for what zeros bring, openvino-ep.")
     ] = "onnxruntime-cpu",
     out: Annotated[Path | None, typer.Option(help="Also write the profile to this JSON file.")] = None,
     batch: BatchOption = 1,
@@ -156,10 +156,10 @@ def profile(
     from optimizer.architecture import Architecture, LayerShape
     from optimizer.effort import choose_effort
     from optimizer.model_shape import ModelShape
-    from optimizer.preparation import RUNTIME, profile_of, sparse_profile_of
+    from optimizer.preparation import profile_of, sparse_profile_of
     from optimizer.progress import ConsoleProgress
 
-    get(runtime)  # refuses a name that there is not, or a runtime that this machine has not
+    chosen = get(runtime)  # refuses a name that there is not, or a runtime that this machine has not
     where = resolve(device)
     if model is None:
         layers = (LayerShape(heads=12, ffn=1536),) * 6  # MiniLM's, the size that small devices run
@@ -169,8 +169,9 @@ def profile(
         shape, activation = found_shape.architecture, found_shape.activation
     workload = Workload(batch=batch, seq_len=seq_len, threads=threads or where.cores)
     effort = choose_effort(fast, thorough)
-    found = profile_of(where, shape, workload, effort, ConsoleProgress(), activation)
-    if runtime != RUNTIME:
+    dense = None if chosen.skips_zeros else chosen
+    found = profile_of(where, shape, workload, effort, ConsoleProgress(), activation, runtime=dense)
+    if chosen.skips_zeros:
         zeros = sparse_profile_of(found, shape, workload, effort, ConsoleProgress(), activation)
         found = zeros.over(found) if zeros else found
     if out is not None:

@@ -14,7 +14,7 @@ from hardware_profiles.device import Device, resolve
 from hardware_profiles.latency_model import LatencyModel
 from hardware_profiles.profile import Anchor, LatencyProfile
 from hardware_profiles.profiler import ProfileRequest, run_profile
-from hardware_profiles.runtimes import STOCK, Runtime, get, runtimes
+from hardware_profiles.runtimes import STOCK, Runtime, get, refused, runtimes
 from optimizer.architecture import Architecture
 from optimizer.baselines import measure_baselines
 from optimizer.candidates import PricesAt
@@ -180,10 +180,19 @@ def _profiled(device: Device, runtime: Runtime, request: ProfileRequest, progres
 def _other_profiles(
     device: Device, shape: Architecture, workload: Workload, job: Job, progress: Progress, activation: str
 ) -> list[LatencyProfile]:
-    """The profiles of all other runtimes that work here and run any model as it is."""
-    others = (runtime for runtime in runtimes() if runtime.name != RUNTIME and not runtime.skips_zeros)
+    """The profiles of all other runtimes that work here and run any model as it is; said why of those that do not."""
     sizes = shape, workload, job.effort, progress, activation, job.precision
-    return [profile_of(device, *sizes, runtime=runtime) for runtime in others]
+    for name, reason in refused().items():
+        if name != SPARSE_RUNTIME:  # which says so itself
+            progress.say(f"{name} is not tried: {reason}")
+    found = []
+    for runtime in runtimes():
+        if runtime.name != RUNTIME and not runtime.skips_zeros:
+            try:
+                found.append(profile_of(device, *sizes, runtime=runtime))
+            except TrimfitError as error:
+                progress.say(f"{runtime.name} is not tried: {error}")
+    return found
 
 
 def _anchored(
