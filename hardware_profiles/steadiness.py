@@ -22,7 +22,7 @@ def profile_instability(profile: LatencyProfile) -> list[str]:
     if spread > _MOST_SPREAD:
         found.append(
             f"the typical graph's interquartile range is {spread:.0%} of its time (limit {_MOST_SPREAD:.0%}):"
-            " close other programs and profile again, afresh"
+            " close other programs and profile again with --fresh"
         )
     references: dict[object, list[float]] = {}
     for timing in profile.entries:
@@ -33,6 +33,6 @@ def profile_instability(profile: LatencyProfile) -> list[str]:
     if drift > _MOST_DRIFT:
         found.append(
             f"the same encoder took up to {drift:.0%} longer in another part of the profile"
-            f" (limit {_MOST_DRIFT:.0%}): let the machine come to rest and profile again, afresh"
+            f" (limit {_MOST_DRIFT:.0%}): let the machine come to rest and profile again with --fresh"
         )
     return found

@@ -42,10 +42,10 @@ SeqLenOption = Annotated[
     typer.Option(
         "--seq-len",
         metavar="N|data",
-        help="Tokens a row; data: as many as the data's rows have, each as often. [default: the data's median]",
+        help="Tokens a row; data: as many as the data's rows have, each as often. (default: the data's median)",
     ),
 ]
-ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads of an inference. [default: all cores]")]
+ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads of an inference. (default: all cores)")]
 FastOption = Annotated[bool, typer.Option("--fast", help="Bound all training to about a quarter of an hour.")]
 ThoroughOption = Annotated[bool, typer.Option("--thorough", help="Take hours, for the best model.")]
 SeedOption = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of everything that is drawn.")]
@@ -73,7 +73,7 @@ def optimize(
     latency: Annotated[float | None, typer.Option(help="Target: milliseconds an inference.")] = None,
     max_drop: Annotated[
         float | None,
-        typer.Option(help="Target: as fast as possible, losing at most this % of the score. [default: 1]"),
+        typer.Option(help="Target: as fast as possible, losing at most this % of the score. (default: 1)"),
     ] = None,
     batch: BatchOption = 1,
     seq_len: SeqLenOption = None,
@@ -166,19 +166,20 @@ def advise(
 @app.command()
 def profile(
     model: Annotated[
-        Path | None, typer.Option(help="Profile for this model's sizes. [default: 384 wide, 6 layers]")
+        Path | None, typer.Option(help="Profile for this model's sizes. (default: 384 wide, 6 layers)")
     ] = None,
     device: DeviceOption = "local",
     runtime: Annotated[
-        str, typer.Option(help="onnxruntime-cpu, or onnxruntime-cpu+sparse for what zeros bring.")
+        str, typer.Option(help="onnxruntime-cpu, onnxruntime-cpu+sparse for what zeros bring, openvino-ep.")
     ] = "onnxruntime-cpu",
     out: Annotated[Path | None, typer.Option(help="Also write the profile to this JSON file.")] = None,
     html: Annotated[Path | None, typer.Option(help="Also draw the profile on this HTML page.")] = None,
     batch: BatchOption = 1,
     seq_len: Annotated[int, typer.Option("--seq-len", min=1, help="Tokens a row.")] = 128,
     threads: ThreadsOption = None,
-    fast: FastOption = False,
-    thorough: ThoroughOption = False,
+    fast: Annotated[bool, typer.Option("--fast", help="Fewer widths and calls, no look between them.")] = False,
+    thorough: Annotated[bool, typer.Option("--thorough", help="More widths, three times the calls.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what is known from before.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Measure what the pieces of a transformer cost on a device; of a profile, print what it says."""
@@ -187,7 +188,7 @@ def profile(
     from optimizer.architecture import Architecture, LayerShape
     from optimizer.effort import choose_effort
     from optimizer.model_shape import ModelShape
-    from optimizer.preparation import RUNTIME, profile_of, sparse_profile_of
+    from optimizer.preparation import profile_of, sparse_profile_of
     from optimizer.progress import ConsoleProgress
 
     if is_stored(device):
@@ -196,7 +197,7 @@ def profile(
             write_page(html, [stored])
         _show(stored, out, as_json=json)
         return
-    get(runtime)  # refuses a name that there is not, or a runtime that this machine has not
+    chosen = get(runtime)  # refuses a name that there is not, or a runtime that this machine has not
     where = resolve(device)
     if model is None:
         layers = (LayerShape(heads=12, ffn=1536),) * 6  # MiniLM's, the size that small devices run
@@ -206,10 +207,12 @@ def profile(
         shape, activation = found_shape.architecture, found_shape.activation
     workload = Workload(batch=batch, seq_len=seq_len, threads=threads or where.default_threads)
     effort = choose_effort(fast, thorough)
-    found = profile_of(where, shape, workload, effort, ConsoleProgress(), activation, machine=html is not None)
+    dense = None if chosen.skips_zeros else chosen
+    sizes = shape, workload, effort, ConsoleProgress(), activation
+    found = profile_of(where, *sizes, machine=html is not None, runtime=dense, fresh=fresh)
     profiles = [found]
-    if runtime != RUNTIME:
-        zeros = sparse_profile_of(found, shape, workload, effort, ConsoleProgress(), activation)
+    if chosen.skips_zeros:
+        zeros = sparse_profile_of(found, *sizes, fresh=fresh)
         profiles += [zeros] if zeros else []
         found = zeros.over(found) if zeros else found
     if html is not None:

@@ -115,7 +115,7 @@ class DecisionRecord(_Record):
     target_ms: float
     candidates: tuple[CandidateRecord, ...]
     reason: str
-    not_profiled: tuple[str, ...] = ()  # precisions that are no faster here than another one
+    not_profiled: tuple[str, ...] = ()  # precisions no faster here than another one, runtimes that do not work, and why
     rounds: tuple[CompressionRound, ...] = ()
     corrections: tuple[Correction, ...] = ()
     kept: tuple[KeptLayer, ...] = ()

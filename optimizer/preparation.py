@@ -16,7 +16,7 @@ from hardware_profiles.device import Device, resolve
 from hardware_profiles.latency_model import LatencyModel
 from hardware_profiles.profile import LatencyProfile
 from hardware_profiles.profiler import ProfileRequest, run_profile
-from hardware_profiles.runtimes import STOCK, Runtime, get, runtimes
+from hardware_profiles.runtimes import STOCK, Runtime, get, refused, runtimes
 from optimizer.architecture import Architecture
 from optimizer.baselines import measure_baselines
 from optimizer.candidates import PricesAt
@@ -127,19 +127,20 @@ def profile_of(
     machine: bool = False,
     precision: str | None = None,
     runtime: Runtime | None = None,
+    fresh: bool = False,
 ) -> LatencyProfile:
     """The device's profile for models up to this shape with the stock runtime, from the cache where it is known.
 
     Where the device is this one with restricted sparse operators, it is the unrestricted one's: they are not in it.
     `machine`: with the machine's peak and what threads bring. `precision` is in it even where it does not pay here.
-    Another `runtime` is profiled likewise.
+    Another `runtime` is profiled likewise. `fresh`: measured again where it is known.
     """
     chosen = runtime or get(RUNTIME)
     forced = [precision] if precision in chosen.precisions else []
     usual = [p for p in chosen.precisions if p not in chosen.contested]
     asked = tuple(dict.fromkeys((*usual, *forced)))
     request = replace(_request(shape, workload, effort, activation), precisions=asked, machine=machine)
-    profile = _profiled(device.limited(None), chosen, request, progress)
+    profile = _profiled(device.limited(None), chosen, request, progress, fresh)
     profile = profile.model_copy(update={"device": device})
     if chosen.name == RUNTIME:
         progress.say(f"runtime options that are fastest here: {profile.runtime.options() or 'the stock ones'}")
@@ -156,6 +157,7 @@ def sparse_profile_of(
     effort: Effort,
     progress: Progress,
     activation: str = "gelu",
+    fresh: bool = False,
 ) -> LatencyProfile | None:
     """What zeros bring on the device with sparse operators; None, said with the reason, where there are none for it.
 
@@ -165,7 +167,7 @@ def sparse_profile_of(
     try:
         runtime = get(SPARSE_RUNTIME)
         runtime = runtime.with_options({**runtime.options(), **stock.runtime.options()})
-        return _profiled(stock.device, runtime, request, progress)
+        return _profiled(stock.device, runtime, request, progress, fresh)
     except TrimfitError as error:
         progress.say(f"zeros are not tried with sparse operators: {error}")
         return None
@@ -184,10 +186,12 @@ def _request(shape: Architecture, workload: Workload, effort: Effort, activation
     )
 
 
-def _profiled(device: Device, runtime: Runtime, request: ProfileRequest, progress: Progress) -> LatencyProfile:
+def _profiled(
+    device: Device, runtime: Runtime, request: ProfileRequest, progress: Progress, fresh: bool
+) -> LatencyProfile:
     title = f"Profiling {device.name}: {runtime.name}, hidden size {request.hidden_size}, {request.workload}"
     with device.in_force(), progress.step(title) as advance:
-        profile = run_profile(device, runtime, request, progress=lambda label, share: advance(share))
+        profile = run_profile(device, runtime, request, progress=lambda label, share: advance(share), fresh=fresh)
     sizes = request.hidden_size, request.head_size, request.workload, request.activation
     won = (worthwhile(profile, part) for part in request.parts())
     return profile.only(*sizes, precisions=set.intersection(*map(set, won)))
@@ -196,10 +200,19 @@ def _profiled(device: Device, runtime: Runtime, request: ProfileRequest, progres
 def _other_profiles(
     device: Device, shape: Architecture, workload: Workload, job: Job, progress: Progress, activation: str
 ) -> list[LatencyProfile]:
-    """The profiles of all other runtimes that work here and run any model as it is."""
-    others = (runtime for runtime in runtimes() if runtime.name != RUNTIME and not runtime.skips_zeros)
+    """The profiles of all other runtimes that work here and run any model as it is; said why of those that do not."""
     sizes = shape, workload, job.effort, progress, activation
-    return [profile_of(device, *sizes, precision=job.precision, runtime=runtime) for runtime in others]
+    for name, reason in refused().items():
+        if name != SPARSE_RUNTIME:  # which says so itself
+            progress.say(f"{name} is not tried: {reason}")
+    found = []
+    for runtime in runtimes():
+        if runtime.name != RUNTIME and not runtime.skips_zeros:
+            try:
+                found.append(profile_of(device, *sizes, precision=job.precision, runtime=runtime))
+            except TrimfitError as error:
+                progress.say(f"{runtime.name} is not tried: {error}")
+    return found
 
 
 def _anchored(

@@ -10,6 +10,7 @@ import numpy as np
 from transformers import PreTrainedModel
 
 from benchmarks import Comparison, Measurement
+from hardware_profiles.runtimes import refused
 from optimizer.artefact import Artefact, logits_of
 from optimizer.candidates import Candidate
 from optimizer.compression import Student
@@ -109,7 +110,10 @@ def decision_record(
         target_ms=decision.target_ms * (proof.clock(setting.baselines[0]) if proof else 1.0),
         candidates=tuple(c.record(setting.teacher_ms, chosen=c.name == winner) for c in decision.candidates),
         reason=decision.reason,
-        not_profiled=tuple(sentence for engine in setting.engines for sentence in engine.not_profiled),
+        not_profiled=(
+            *(sentence for engine in setting.engines for sentence in engine.not_profiled),
+            *(f"{name}: {reason}" for name, reason in refused().items()),
+        ),
         rounds=student.rounds if student else (),
         corrections=tuple(corrections),
         kept=_kept(student) if student else (),

@@ -92,7 +92,7 @@ def _doubts(subject: Subject, peaks: Sequence[PeakLine]) -> Iterator[str]:
         if most > _BELIEVABLE:
             yield (
                 f"{precision}: blocks reached {most:.0%} of the machine's peak, so the peak was measured in a busier "
-                "moment: profile again, afresh"
+                "moment: profile again with --fresh"
             )
 
 

@@ -3,7 +3,17 @@
 from hardware_profiles.runtimes.onnxruntime_cpu import OnnxRuntimeCpu
 from hardware_profiles.runtimes.onnxruntime_sparse import OnnxRuntimeSparse
 from hardware_profiles.runtimes.openvino_ep import OpenVinoEp
-from hardware_profiles.runtimes.registry import STOCK, get, runtimes
+from hardware_profiles.runtimes.registry import STOCK, get, refused, runtimes
 from hardware_profiles.runtimes.runtime import Runtime, Session
 
-__all__ = ["STOCK", "OnnxRuntimeCpu", "OnnxRuntimeSparse", "OpenVinoEp", "Runtime", "Session", "get", "runtimes"]
+__all__ = [
+    "STOCK",
+    "OnnxRuntimeCpu",
+    "OnnxRuntimeSparse",
+    "OpenVinoEp",
+    "Runtime",
+    "Session",
+    "get",
+    "refused",
+    "runtimes",
+]

@@ -8,7 +8,7 @@ from hardware_profiles.runtimes.onnxruntime_sparse import OnnxRuntimeSparse
 from hardware_profiles.runtimes.openvino_ep import OpenVinoEp
 from hardware_profiles.runtimes.runtime import Runtime
 
-__all__ = ["STOCK", "get", "runtimes"]
+__all__ = ["STOCK", "get", "refused", "runtimes"]
 
 STOCK = OnnxRuntimeCpu.name
 _KINDS: tuple[type[OnnxRuntimeCpu] | type[OnnxRuntimeSparse] | type[OpenVinoEp], ...] = (
@@ -20,13 +20,22 @@ _KINDS: tuple[type[OnnxRuntimeCpu] | type[OnnxRuntimeSparse] | type[OpenVinoEp],
 
 def runtimes() -> tuple[Runtime, ...]:
     """Every runtime that works on this machine, with stock options, in order of preference."""
-    usable: list[Runtime] = []
+    return tuple(found for found in _tried().values() if not isinstance(found, TrimfitError))
+
+
+def refused() -> dict[str, str]:
+    """Why the others do not work on this machine, by name: what to install, or what it lacks."""
+    return {name: str(found) for name, found in _tried().items() if isinstance(found, TrimfitError)}
+
+
+def _tried() -> dict[str, Runtime | TrimfitError]:
+    found: dict[str, Runtime | TrimfitError] = {}
     for kind in _KINDS:
         try:
-            usable.append(kind())
-        except TrimfitError:  # `get` says why
-            continue
-    return tuple(usable)
+            found[kind.name] = kind()
+        except TrimfitError as error:
+            found[kind.name] = error
+    return found
 
 
 def get(name: str) -> Runtime:

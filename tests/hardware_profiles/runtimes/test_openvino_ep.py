@@ -14,7 +14,7 @@ import pytest
 from benchmarks.errors import TrimfitError
 from benchmarks.workload import Workload
 from hardware_profiles import EncoderShape, encoder_graph, get, random_inputs, runtimes
-from hardware_profiles.runtimes import OpenVinoEp, openvino_ep
+from hardware_profiles.runtimes import OpenVinoEp, openvino_ep, refused
 
 EP = "OpenVINOExecutionProvider"
 
@@ -43,6 +43,7 @@ def test_without_the_plugin_the_pip_command_is_said(monkeypatch):
     with pytest.raises(TrimfitError, match=r"expected it for openvino-ep: pip install onnxruntime-ep-openvino$"):
         get("openvino-ep")
     assert "openvino-ep" not in [runtime.name for runtime in runtimes()]
+    assert refused()["openvino-ep"].endswith(": pip install onnxruntime-ep-openvino")
 
 
 @pytest.mark.parametrize(("kinds", "words"), [((), "got no device from"), (("GPU", "NPU"), "got GPU, NPU from")])
