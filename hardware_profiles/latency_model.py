@@ -160,9 +160,8 @@ class LatencyModel:
         dense = sparse = 0.0
         for table, share in tables:
             for kind, width in _widest(tables):
-                seconds = share * table.cached(kind, width)
-                dense += seconds
-                sparse += seconds * table.zeros_ratio(kind, pattern, sparsity)
+                dense += share * table.cached(kind, width)
+                sparse += share * table.with_zeros(kind, width, pattern, sparsity)
         return dense / sparse
 
     def sparsity_range(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,7 +105,7 @@ class LatencyTable:
         for layer in shape.layers:
             blocks += [("attention", layer.heads), ("ffn", layer.ffn)]
         dense = sum(self.cached(*block) for block in blocks)
-        parts = sum(self.cached(kind, width) * self.zeros_ratio(kind, pattern, sparsity) for kind, width in blocks)
+        parts = sum(self.with_zeros(kind, width, pattern, sparsity) for kind, width in blocks)
         dense_bytes = sum(self.bytes_of(*block) for block in blocks)
         return self.glue + parts + memory_seconds(self.cache, dense_bytes, parts / dense if dense else 1.0, sparsity)
 
@@ -116,10 +117,10 @@ class LatencyTable:
         in_memory = self.cache.seconds_per_byte * total_bytes
         return streamed - in_memory + self.cache.extra_seconds(total_bytes)
 
-    def zeros_ratio(self, kind: Kind, pattern: Pattern, sparsity: float) -> float:
-        """Time over dense time, linear between measured sparsities. Raises TrimfitError outside."""
+    def with_zeros(self, kind: Kind, width: int, pattern: Pattern, sparsity: float) -> float:
+        """Seconds of a block with a share of zeros in cache. Raises TrimfitError beyond what was measured."""
         if not sparsity:
-            return 1.0
+            return self.cached(kind, width)
         curve = self.zeros.get((kind, pattern), ZerosCurve())
         if sparsity > curve.most + 1e-9:
             known = ", ".join(f"{known:.0%}" for known, _ in curve.points) or "none"
@@ -127,7 +128,7 @@ class LatencyTable:
                 f"got {zeros_in_words(pattern, sparsity)} in {kind}, expected at most a measured sparsity ({known})"
                 f" for {self.case}: profile it"
             )
-        return curve.ratio(sparsity)
+        return curve.seconds(width, sparsity, partial(self.cached, kind))
 
     def covers(self, shape: HasShape, pattern: Pattern, sparsity: float) -> bool:
         """Whether all of a model's widths and its sparsity were measured."""

@@ -8,7 +8,7 @@ from typing import Literal
 from benchmarks.workload import Workload
 from hardware_profiles.shape import EncoderShape
 from hardware_profiles.unit import Kind, Pattern, Unit, weight_bytes, zeros_in_words
-from hardware_profiles.widths import anchor_shapes, ffn_widths, head_widths, ladder, more_anchor_shapes, spread
+from hardware_profiles.widths import anchor_shapes, ffn_widths, head_widths, ladder, more_anchor_shapes, nearest, spread
 
 __all__ = ["SKIPPED", "SPARSITIES", "Effort", "ProfileRequest", "Whole"]
 
@@ -18,10 +18,18 @@ SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95)
 SKIPPED: dict[str, Pattern] = {"fp32": "unstructured", "int8": "block"}
 """The zeros that sparse operators skip at a precision."""
 _MORE_SPARSITIES = (0.6, 0.7, 0.85, 0.975)  # when thorough
-_WHOLE_SPARSITIES = ((1.0, 0.8), (1.0, 0.95), (0.5, 0.9))  # (share of the depth, share of zeros)
+_NARROWER: dict[Effort, tuple[float, ...]] = {
+    "fast": (0.2,),
+    "default": (0.12, 0.4),
+    "thorough": (0.06, 0.12, 0.25, 0.4),
+}
+"""Shares of the width at which zeros are timed too: of what a narrow sparse layer does, less is for its weights."""
+_SPARSITIES_WHERE_NARROWER = 3
+_WHOLE_SPARSITIES = ((1.0, 1.0, 0.8), (1.0, 1.0, 0.95), (0.5, 1.0, 0.9), (0.5, 0.25, 0.8))
+"""(Share of the depth, of the width, of zeros.)"""
 _WIDTHS_OF_PART, _SPARSITIES_OF_PART, _RUNGS_OF_PART = 4, 2, 5  # of the lesser lengths of a mix
 _WHOLES_OF_PART = ("full", "half the depth, a quarter of the width", "one narrow layer")
-_MORE_WHOLE_SPARSITIES = ((1.0, 0.9), (0.5, 0.8), (0.5, 0.95))
+_MORE_WHOLE_SPARSITIES = ((1.0, 1.0, 0.9), (0.5, 1.0, 0.8), (0.5, 0.5, 0.95))
 _RUNG_BYTES = 0.6e6  # of the unit that chains of a ladder repeat
 _REFERENCE_BYTES = 1e6  # of weights in each of the reference's two blocks
 
@@ -96,15 +104,21 @@ class ProfileRequest:
         )
 
     def units(self, kind: Kind, precision: str = "fp32") -> tuple[Unit, ...]:
-        """Units to be timed in turns: every width, and the widest with zeros."""
+        """Units to be timed in turns: every width, and the widest with zeros; `sparse` adds zeros in narrower ones."""
         widths = head_widths(self.max_heads) if kind == "attention" else ffn_widths(self.max_ffn)
         sparsities = self.all_sparsities
         if self.thin:
             widths = (0, *spread(widths[1:], _WIDTHS_OF_PART))
             sparsities = spread(sparsities, _SPARSITIES_OF_PART)
-        dense = (self.unit(kind, width) for width in (widths[-1:] if self.sparse else widths))
+        with_zeros = {widths[-1]: sparsities}
+        if self.sparse:
+            few = spread(self.sparsities, _SPARSITIES_WHERE_NARROWER)
+            shares = _NARROWER["fast" if self.thin else self.budget]
+            with_zeros = {nearest(widths, share): few for share in shares} | with_zeros
         pattern = self.pattern(precision)
-        return (*dense, *(self.unit(kind, widths[-1], sparsity, pattern) for sparsity in sparsities))
+        dense = (self.unit(kind, width) for width in (sorted(with_zeros) if self.sparse else widths))
+        zeros = (self.unit(kind, width, zeros, pattern) for width in sorted(with_zeros) for zeros in with_zeros[width])
+        return (*dense, *zeros)
 
     def anchors(self, precision: str = "fp32") -> dict[str, Whole]:
         """Whole models to be timed, by name."""
@@ -125,11 +139,15 @@ class ProfileRequest:
     def _with_zeros(self, pattern: Pattern) -> dict[str, Whole]:
         found = {}
         wanted = (*_WHOLE_SPARSITIES, *(_MORE_WHOLE_SPARSITIES if self.budget == "thorough" else ()))
-        for share, sparsity in spread(_WHOLE_SPARSITIES, 2) if self.thin else wanted:
+        all_heads, all_ffn = head_widths(self.max_heads), ffn_widths(self.max_ffn)
+        for depth_share, width_share, sparsity in spread(_WHOLE_SPARSITIES, 2) if self.thin else wanted:
             if sparsity <= max(self.sparsities, default=0.0):
-                depth = max(1, round(share * self.depth))
-                shape = EncoderShape.uniform(self.hidden_size, self.head_size, depth, self.max_heads, self.max_ffn)
-                found[f"{depth} layers, {zeros_in_words(pattern, sparsity)}"] = Whole(shape, pattern, sparsity)
+                depth = max(1, round(depth_share * self.depth))
+                heads, ffn = nearest(all_heads, width_share), nearest(all_ffn, width_share)
+                shape = EncoderShape.uniform(self.hidden_size, self.head_size, depth, heads, ffn)
+                width = f" of {heads} heads" if width_share < 1 else ""
+                name = f"{depth} layers{width}, {zeros_in_words(pattern, sparsity)}"
+                found[name] = Whole(shape, pattern, sparsity)
         return found
 
     def ladder(self, precision: str) -> tuple[tuple[Unit, int], ...]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from hardware_profiles.shape import EncoderShape, LayerWidths
 
-__all__ = ["anchor_shapes", "ffn_widths", "head_widths", "ladder", "more_anchor_shapes", "spread"]
+__all__ = ["anchor_shapes", "ffn_widths", "head_widths", "ladder", "more_anchor_shapes", "nearest", "spread"]
 
 T = TypeVar("T")
 
@@ -98,7 +98,7 @@ class _Shapes:
     ffn: Sequence[int]
 
     def uniform(self, depth: int, share: float) -> EncoderShape:
-        heads, ffn = _at(self.heads, share), _at(self.ffn, share)
+        heads, ffn = nearest(self.heads, share), nearest(self.ffn, share)
         return EncoderShape.uniform(self.hidden_size, self.head_size, depth, heads, ffn)
 
     def uneven(self, depth: int, seed: int) -> EncoderShape:
@@ -106,8 +106,8 @@ class _Shapes:
         return EncoderShape(hidden_size=self.hidden_size, head_size=self.head_size, layers=layers)
 
 
-def _at(widths: Sequence[int], share: float) -> int:
-    """The measured width, 0 apart, that is closest to a share of the largest."""
+def nearest(widths: Sequence[int], share: float) -> int:
+    """The measured width, apart from the first, 0, that is closest to a share of the largest."""
     return min(widths[1:], key=lambda width: abs(width - share * widths[-1]))
 
 

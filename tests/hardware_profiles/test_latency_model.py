@@ -110,6 +110,20 @@ def test_zeros_that_bring_something_speed_the_blocks_up():
     assert model.predict(SHAPES[0], W, pattern="unstructured", sparsity=0.9).ms == pytest.approx(0.05 + blocks / 2)
 
 
+def test_what_a_narrow_sparse_layer_does_besides_its_weights_is_counted():
+    """Here 20 us a layer, and a fifth of what each head or neuron takes dense: that of widths in between too."""
+
+    def sparse(kind, width):
+        return made.unit(kind, width, 0.9), 30e-6 + (made.cost(made.unit(kind, width)) - 10e-6) / 5
+
+    units = [sparse(*block) for block in (("attention", 1), ("attention", 4), ("ffn", 32), ("ffn", 128))]
+    timed = [made.timing(unit, seconds_each=seconds) for unit, seconds in units]
+    model = LatencyModel().fit(made.profile().with_entries(timed))
+    truth = 1e6 * made.GLUE + sum((30 + 40 / 5 * heads) + (30 + ffn / 5) for heads, ffn in ((2, 50), (3, 100)))
+    narrow = model.predict(made.shape((2, 50), (3, 100)), W, pattern="unstructured", sparsity=0.9)
+    assert narrow.ms == pytest.approx(1e-3 * truth)
+
+
 def test_more_zeros_than_measured_are_unknown(model):
     with pytest.raises(
         TrimfitError, match=r"got 95% zeros in attention, expected at most a measured sparsity \(50%, 90%\)"
