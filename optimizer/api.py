@@ -31,6 +31,7 @@ def optimize(
     threads: int | None = None,
     metric: str = "accuracy",
     precision: str | None = None,
+    pattern: str | None = None,
     effort: Effort = DEFAULT,
     seed: int = 0,
     progress: Progress | None = None,
@@ -52,6 +53,7 @@ def optimize(
         threads: None takes all cores of the device.
         metric: "accuracy", "macro_f1" or "weighted_f1".
         precision: "fp32", "int8" or "int8-static": the only one the student may have; None leaves it to the decision.
+        pattern: "dense", "width", "depth", "unstructured" or "block": the only way the student may be made smaller.
         effort: `optimizer.effort.FAST`, `DEFAULT` or `THOROUGH`.
         seed: of everything that is drawn.
         progress: where to tell; None tells on standard error.
@@ -71,6 +73,7 @@ def optimize(
         threads=threads,
         metric=metric,
         precision=precision,
+        pattern=pattern,
         effort=effort,
         seed=seed,
     )

@@ -14,10 +14,15 @@ from optimizer.architecture import Architecture, LayerShape
 from optimizer.decision_record import CandidateRecord, RaceHeat
 from optimizer.pruning.patterns import Block, Dense, Depth, Plan, Unstructured, Width, Zeros
 
-__all__ = ["Candidate", "PricesAt", "shape_of"]
+__all__ = ["PATTERNS", "Candidate", "PricesAt", "shape_of"]
 
-
-_CUTS: dict[str, Any] = {"dense": Dense, "width": Width, "depth": Depth, "unstructured": Unstructured, "block": Block}
+PATTERNS: dict[str, Any] = {
+    "dense": Dense,
+    "width": Width,
+    "depth": Depth,
+    "unstructured": Unstructured,
+    "block": Block,
+}
 
 
 @dataclass(frozen=True)
@@ -125,6 +130,11 @@ class Candidate:
     race: tuple[RaceHeat, ...] = ()
 
     @property
+    def cut(self) -> str:
+        """Its pattern's name among `PATTERNS`."""
+        return next(name for name, kind in PATTERNS.items() if isinstance(self.pattern, kind))
+
+    @property
     def pattern_name(self) -> str:
         """The word for it in files: dense, structured, unstructured or block."""
         if isinstance(self.pattern, Zeros):
@@ -174,13 +184,13 @@ class Candidate:
             refused=self.refused,
             race=self.race,
             chosen=chosen,
-            cut=type(self.pattern).__name__.lower(),
+            cut=self.cut,
         )
 
     @classmethod
     def from_record(cls, record: CandidateRecord, teacher: Architecture) -> Candidate:
         """The candidate of a record; its plan is not kept, since compression measures anew what to cut."""
-        kind = _CUTS[record.cut]
+        kind = PATTERNS[record.cut]
         pattern = kind(record.sparsity) if issubclass(kind, Zeros) else kind()
         return cls(
             name=record.name,

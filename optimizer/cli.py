@@ -80,6 +80,9 @@ def optimize(
     threads: ThreadsOption = None,
     metric: Annotated[str, typer.Option(help="accuracy, macro_f1 or weighted_f1.")] = "accuracy",
     precision: Annotated[str | None, typer.Option(help="fp32, int8 or int8-static: the only one allowed.")] = None,
+    pattern: Annotated[
+        str | None, typer.Option(help="dense, width, depth, unstructured or block: the only one allowed.")
+    ] = None,
     fast: FastOption = False,
     thorough: ThoroughOption = False,
     seed: SeedOption = 0,
@@ -106,6 +109,7 @@ def optimize(
         threads=threads,
         metric=metric,
         precision=precision,
+        pattern=pattern,
         effort=choose_effort(fast, thorough),
         seed=seed,
     )

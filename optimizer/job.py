@@ -43,6 +43,7 @@ class Job:
     threads: int | None = None
     metric: str = "accuracy"
     precision: str | None = None  # the only one the student may have
+    pattern: str | None = None  # the only way it may be made smaller
     effort: Effort = DEFAULT
     seed: int = 0
     _last: list[float] = field(default_factory=lambda: [time.monotonic()], compare=False, repr=False)
@@ -107,6 +108,7 @@ class Job:
             "workload": [self.batch, self.seq_len, self.threads],
             "metric": self.metric,
             "precision": self.precision,
+            "pattern": self.pattern,
             "effort": self.effort.name,
             "seed": self.seed,
         }

@@ -102,6 +102,8 @@ class Judge:
         setting, target_ms = self.setting, self.target_ms
         if setting.precision not in (None, candidate.precision):
             return f"{candidate.name}: only {setting.precision} was allowed"
+        if setting.pattern not in (None, candidate.cut):
+            return f"{candidate.name}: only {setting.pattern} was allowed"
         word = "is the first stride" if isinstance(setting.target, MaxDrop) else "wanted"
         name, wanted = candidate.name, f"{target_ms:.2f} ms {word}"
         if isinstance(candidate.pattern, Zeros):

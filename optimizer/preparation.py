@@ -19,7 +19,7 @@ from hardware_profiles.profiler import ProfileRequest, run_profile
 from hardware_profiles.runtimes import STOCK, Runtime, get, refused, runtimes
 from optimizer.architecture import Architecture
 from optimizer.baselines import measure_baselines
-from optimizer.candidates import PricesAt
+from optimizer.candidates import PATTERNS, PricesAt
 from optimizer.distillation.objectives import SoftTargets
 from optimizer.effort import Effort
 from optimizer.encoding import Encoded, typical_length
@@ -45,6 +45,7 @@ def prepare(job: Job, progress: Progress) -> Setting:
     device = resolve(job.device)
     check_metric(job.metric)
     _check_precision(job.precision)
+    _check_pattern(job.pattern)
     inspect_folder(job.model)
     tokenizer = load_tokenizer(job.model)
     with progress.step(f"Reading {job.data}"):
@@ -106,6 +107,7 @@ def prepare(job: Job, progress: Progress) -> Setting:
         progress=progress,
         max_tokens=max_tokens,
         precision=job.precision,
+        pattern=job.pattern,
     )
 
 
@@ -228,6 +230,11 @@ def _check_precision(precision: str | None) -> None:
     known = dict.fromkeys(p for runtime in runtimes() for p in runtime.precisions)
     if precision not in (None, *known):
         raise TrimfitError(f"got --precision {precision}, expected one of {', '.join(known)}")
+
+
+def _check_pattern(pattern: str | None) -> None:
+    if pattern not in (None, *PATTERNS):
+        raise TrimfitError(f"got --pattern {pattern}, expected one of {', '.join(PATTERNS)}")
 
 
 def _refuse_impossible(job: Job, profiles: Sequence[LatencyProfile], shape: Architecture, workload: Workload) -> None:

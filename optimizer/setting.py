@@ -83,6 +83,7 @@ class Setting:
     progress: Progress
     max_tokens: int  # at which texts are cut
     precision: str | None = None  # the only one the student may have
+    pattern: str | None = None  # the only one of `PATTERNS` it may be made with
 
     @property
     def allowed_baselines(self) -> tuple[Baseline, ...]:

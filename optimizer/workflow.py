@@ -91,6 +91,7 @@ def _decided(setting: Setting) -> Decision:
         raise TrimfitError(
             f"no candidate reaches {setting.target} on {setting.device.name}: the fastest possible is "
             f"{fastest:.2f} ms, {setting.teacher_ms / fastest:.1f}x: ask for less"
+            + (f", or for more than --pattern {setting.pattern}" if setting.pattern else "")
         )
     with setting.progress.step(f"Racing {', '.join(able)}") as advance:
         decision = race(setting, decision, advance)

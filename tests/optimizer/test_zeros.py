@@ -121,6 +121,12 @@ def test_only_the_precision_that_was_asked_is_raced(make_setting: Callable[..., 
     assert "width int8: only fp32 was allowed" in [c.refused for c in decision.candidates]
 
 
+def test_where_one_pattern_is_named_nothing_else_races(make_setting: Callable[..., Setting]) -> None:
+    decision = decide(replace(make_setting(), pattern="width"))
+    assert {c.cut for c in decision.candidates if not c.refused} == {"width"}
+    assert "dense int8: only width was allowed" in [c.refused for c in decision.candidates]
+
+
 def test_a_runtime_that_skips_zeros_gets_as_few_as_the_target_needs(make_setting: Callable[..., Setting]) -> None:
     """Blocks take 2 (1 - s) of their dense time: 2 ms of 6 less 3 % for safety need s = 1 - 0.97 / 6 = 0.838."""
     found = made.candidate(decide(make_setting()), "unstructured", made.SPARSE)
