@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from benchmarks import statistics
 from benchmarks.budget import Budget, Turn, plan_turn
 from benchmarks.errors import TrimfitError
-from benchmarks.worker.__main__ import preemptions, settled
+from benchmarks.worker.__main__ import come_to_rest, preemptions, settled
 
 __all__ = ["measure_calls"]
 
@@ -22,6 +22,7 @@ Call = Callable[[], object]
 WARMUP_CALLS = 3
 WARMUP_SHARE = 0.25  # of a call's part of the time limit
 TURN_SECONDS = 0.004  # shorter than between processes: nothing but caches has to come back
+TURN_BEFORE_REST = 0.012  # where threads come to rest after it, which takes longer than the turn
 MIN_ROUNDS = 3
 CHECK_EVERY = 8  # rounds between looks at the precision
 
@@ -30,6 +31,7 @@ def measure_calls(
     calls: Mapping[str, Call],
     *,
     budget: Budget | None = None,
+    threads: int = 1,
     seed: int = 0,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, NDArray[np.float64]]:
@@ -39,6 +41,7 @@ def measure_calls(
         calls: what to time, by name.
         budget: `max_seconds` is for all of them, warm-up included; at least 3 rounds are always made, at most
             launches x rounds, fewer when every median is known to the budget's precision.
+        threads: of a call; with more than one its threads come to rest before the next call's turn.
         seed: of the order.
         clock: in seconds; a test can bring its own.
 
@@ -55,14 +58,19 @@ def measure_calls(
     limit, start = budget.seconds_for(len(calls)), clock()
     rng = np.random.default_rng(seed)
     rounds: dict[str, list[float]] = {name: [] for name in calls}
+    rest: Call = come_to_rest if threads > 1 else _go_on
     with _no_garbage_collection():
         share = WARMUP_SHARE * limit / len(calls)
-        turns = {name: _warm_up(call, share, clock) for name, call in calls.items()}
+        turns = {}
+        for name, call in calls.items():
+            turns[name] = _warm_up(call, share, TURN_BEFORE_REST if threads > 1 else TURN_SECONDS, clock)
+            rest()
         round_start = clock()
         for number in range(1, budget.launches * budget.rounds + 1):
             for i in rng.permutation(len(calls)):
                 name = list(calls)[i]
                 rounds[name].append(_turn(calls[name], turns[name], clock))
+                rest()
             now = clock()
             if number >= MIN_ROUNDS and now - start + (now - round_start) / number > limit:
                 break
@@ -71,7 +79,11 @@ def measure_calls(
     return {name: np.array(values) for name, values in rounds.items()}
 
 
-def _warm_up(call: Call, limit: float, clock: Callable[[], float]) -> Turn:
+def _go_on() -> None:
+    """A single thread leaves nothing running."""
+
+
+def _warm_up(call: Call, limit: float, turn: float, clock: Callable[[], float]) -> Turn:
     """Call until settled or out of time; the turn to make from then on."""
     seconds: list[float] = []
     while len(seconds) < WARMUP_CALLS or not settled(seconds):
@@ -80,7 +92,7 @@ def _warm_up(call: Call, limit: float, clock: Callable[[], float]) -> Turn:
         start = clock()
         call()
         seconds.append(clock() - start)
-    return plan_turn(float(np.median(seconds[-WARMUP_CALLS:])), turn_seconds=min(TURN_SECONDS, max(limit / 4, 1e-4)))
+    return plan_turn(float(np.median(seconds[-WARMUP_CALLS:])), turn_seconds=min(turn, max(limit / 4, 1e-4)))
 
 
 def _turn(call: Call, turn: Turn, clock: Callable[[], float]) -> float:

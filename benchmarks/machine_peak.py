@@ -51,7 +51,7 @@ def machine_peak(threads: int = 1, precision: Precision = "fp32") -> MachinePeak
         precision: "fp32", or "int8" (8-bit integers accumulated in 32 bits).
     """
     calls = {str(shape): _product(shape, threads, precision) for shape in SHAPES}
-    seconds = measure_calls(calls, budget=Budget(max_seconds=SECONDS))
+    seconds = measure_calls(calls, budget=Budget(max_seconds=SECONDS), threads=threads)
     rates = {shape: 2e-9 * np.prod(shape) / float(seconds[str(shape)].min()) for shape in SHAPES}
     best = max(rates, key=lambda shape: rates[shape])
     return MachinePeak(gflops=float(rates[best]), threads=threads, precision=precision, shape=best)

@@ -39,7 +39,7 @@ def memory_bandwidth(threads: int = 1) -> MemoryBandwidth:
     room = min(MOST_BYTES, int(MEMORY_SHARE * psutil.virtual_memory().available))
     matrix = np.ones((max(1, room // (4 * COLUMNS)), COLUMNS), np.float32)
     calls = {name: GraphCall(graph(), _feed(name, matrix), threads) for name, graph in _GRAPHS.items()}
-    seconds = measure_calls(calls, budget=Budget(max_seconds=SECONDS))
+    seconds = measure_calls(calls, budget=Budget(max_seconds=SECONDS), threads=threads)
     fastest = min(float(samples.min()) for samples in seconds.values())
     return MemoryBandwidth(gigabytes_per_second=1e-9 * matrix.nbytes / fastest, threads=threads, bytes=matrix.nbytes)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from benchmarks.crowding import cpus_of_others, is_crowded
 from benchmarks.measurement import Measurement
 
 __all__ = ["instability"]
@@ -13,7 +14,6 @@ MAX_SIGNIFICANT_IQR_SHARE = 0.25  # and from here "significant environmental inf
 MAX_OUTLIER_SHARE = 0.10
 MAX_INTERRUPTED_SHARE = 0.10
 MAX_HALF_WIDTH = 0.05  # of the median's 95 % interval, relative
-MAX_CROWDING = 0.25  # CPUs that others and the model want beyond those there are
 MIN_LAUNCHES = 3
 MIN_SAMPLES = 20
 MIN_SECONDS = 1e-5  # under this the clock and the call itself are a good part of what is measured
@@ -40,12 +40,10 @@ def _interrupted(m: Measurement) -> list[str]:
 
 def _crowded(m: Measurement) -> list[str]:
     env, threads = m.environment, m.subject.workload.threads
-    if env.after is None or not (passed := _increase(env.before.unix_seconds, env.after.unix_seconds)):
+    if env.after is None:
         return []
-    busy = _increase(env.before.busy_seconds, env.after.busy_seconds)
-    others = (busy - _increase(env.before.own_seconds, env.after.own_seconds)) / passed
-    cpus = env.cores * env.threads_per_core
-    if others + threads <= cpus + MAX_CROWDING:
+    others, cpus = cpus_of_others(env.before, env.after), env.cores * env.threads_per_core
+    if not is_crowded(others, threads, cpus):
         return []
     return [
         f"other processes kept {others:.1f} of {cpus} CPUs busy, too many to leave room for "

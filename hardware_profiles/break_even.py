@@ -40,7 +40,9 @@ def measure_break_even(
         calls[f"{shape}"] = _call(runtime, request, shape, precision, 0.0, seed)
         for sparsity in _SPARSITIES:
             calls[f"{shape} {sparsity}"] = _call(runtime, request, shape, precision, sparsity, seed)
-    seconds = {name: timing.seconds for name, timing in timings(calls, request.budget, seed).items()}
+    seconds = {
+        name: timing.seconds for name, timing in timings(calls, request.budget, request.workload.threads, seed).items()
+    }
     return [
         BreakEven(
             out_features=shape[0],

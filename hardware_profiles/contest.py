@@ -43,7 +43,7 @@ def contest(runtime: Runtime, request: ProfileRequest, precision: str, rival: st
         for name in (rival, precision):
             model = runtime.prepare(fp32, name, Path(folder) / f"{name}.onnx", calibration=[feed])
             calls[name] = partial(runtime.at(name).session(model, threads).run, None, feed)
-    found = timings(calls, request.budget, seed)
+    found = timings(calls, request.budget, threads, seed)
     return PrecisionTrial(
         precision=precision,
         rival=rival,

@@ -67,7 +67,8 @@ class UnitTiming(_Record):
 
     `seconds` is the median of `n` calls of the whole graph and `iqr` their interquartile range;
     `glue_seconds` and `reference_seconds` are those of the glue alone and of the reference encoder, timed in
-    turns with it: neither a slower minute of the machine nor the cost of a call ends in the unit.
+    turns with it: neither a slower minute of the machine nor the cost of a call ends in the unit. `others` are the CPUs
+    that other processes kept busy meanwhile.
     """
 
     unit: Unit
@@ -79,6 +80,7 @@ class UnitTiming(_Record):
     n: int = Field(ge=1)
     glue_seconds: float = Field(default=0.0, ge=0)
     reference_seconds: float | None = None
+    others: float = 0.0
 
     @property
     def unit_seconds(self) -> float:
@@ -108,6 +110,7 @@ class Anchor(_Record):
     sparsity: float = Field(default=0.0, ge=0, lt=1)
     source: Literal["built", "model"] = "model"
     reference_seconds: float | None = None
+    others: float = 0.0
 
     @classmethod
     def of(

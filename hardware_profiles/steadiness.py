@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from benchmarks.crowding import is_crowded
 from hardware_profiles.profile import Anchor, LatencyProfile, UnitTiming
 
 __all__ = ["profile_instability"]
@@ -18,6 +19,12 @@ def profile_instability(profile: LatencyProfile) -> list[str]:
     if not timings:
         return []
     found = []
+    crowded = [t for t in timings if is_crowded(t.others, t.workload.threads, profile.device.cores)]
+    if crowded:
+        found.append(
+            f"{len(crowded)} of {len(timings)} graphs were timed while other processes kept up to"
+            f" {max(t.others for t in crowded):.1f} CPUs busy: close other programs and profile again with --fresh"
+        )
     spread = float(np.median([timing.iqr / timing.seconds for timing in timings]))
     if spread > _MOST_SPREAD:
         found.append(

@@ -16,6 +16,7 @@ import os
 import random
 import runpy
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -27,7 +28,7 @@ try:
 except ImportError:  # Windows has none: preemptions and peak memory stay unknown there
     resource = None  # type: ignore[assignment]
 
-__all__ = ["Job", "Stopwatch", "load_onnxruntime", "open_session", "serve", "warm_up"]
+__all__ = ["Job", "Stopwatch", "come_to_rest", "load_onnxruntime", "open_session", "serve", "warm_up"]
 
 Feed = dict[str, np.ndarray]
 Run = Callable[[Feed], Any]
@@ -43,6 +44,8 @@ OPTIONS = (
     "ep",
 )
 SETTLED = 0.02  # the later calls of a warm-up are at most this share faster than the earlier ones
+LONGEST_REST = 0.3  # seconds; OpenMP's threads look for work for 0.2 s, onnxruntime's for about 0.03 s
+LOOK_SECONDS = 0.001
 LONGEST_WARMUP = 1.0  # seconds, after which a call that never settles is timed all the same
 
 
@@ -102,6 +105,32 @@ def settled(seconds: list[float]) -> bool:
         return False
     before, after = np.median(seconds[-2 * third : -third]), np.median(seconds[-third:])
     return bool(after >= before * (1 - SETTLED))
+
+
+def come_to_rest(sleep: Callable[[float], None] = time.sleep) -> None:
+    """Wait until no other thread of this process runs, at most 0.3 s.
+
+    After a call the threads of a runtime's pool look for more work for a while, on the cores that whoever is timed next
+    needs: two models of two threads that take turns on two cores otherwise take three times as long as each alone.
+    """
+    for _ in range(round(LONGEST_REST / LOOK_SECONDS)):
+        sleep(LOOK_SECONDS)
+        if not _others_run():
+            return
+
+
+def _others_run() -> bool:
+    """Whether another thread of this process runs; True where the system does not tell, so that all the time passes."""
+    me = str(threading.get_native_id())
+    try:
+        for thread in os.listdir("/proc/self/task"):
+            if thread != me:
+                with open(f"/proc/self/task/{thread}/stat") as file:
+                    if file.read().rpartition(")")[2].split()[0] == "R":
+                        return True
+    except OSError:  # another system, or a thread that has just ended
+        return not os.path.isdir("/proc/self/task")
+    return False
 
 
 def preemptions() -> int:
@@ -197,11 +226,13 @@ def serve(job: Job, commands: Iterable[str]) -> Iterator[dict[str, Any]]:
     else:
         import onnxruntime  # noqa: F401  (its import is paid before the clock of "load" starts)
     yield {"pid": os.getpid()}
+    rest = come_to_rest if job.get("threads", 1) > 1 else _go_on
     watches: dict[int | None, Stopwatch] = {}
     for line in commands:
         command: dict[str, dict[str, Any]] = json.loads(line)
         if "load" in command:
             watches, answer = _load(job, load, command["load"]["cpus"])
+            rest()
             yield answer
             continue
         if not watches:
@@ -209,14 +240,22 @@ def serve(job: Job, commands: Iterable[str]) -> Iterator[dict[str, Any]]:
         ((name, arguments),) = command.items()
         watch = watches[arguments.pop("at", next(iter(watches)))]
         if name == "warm":
-            yield warm_up(watch, **arguments)
+            answer = warm_up(watch, **arguments)
+            rest()
+            yield answer
         elif name == "turn":
-            yield watch.calls(arguments["settle"] + arguments["timed"])
+            answer = watch.calls(arguments["settle"] + arguments["timed"])
+            rest()
+            yield answer
         elif name == "outputs":
             yield save_outputs(watch, arguments["path"])
         else:
             yield {"peak_memory_bytes": peak_memory_bytes()}
             return
+
+
+def _go_on() -> None:
+    """A single thread leaves nothing running."""
 
 
 def _load(job: Job, load: Callable[[Job], Run], cpus: list[int]) -> tuple[dict[int | None, Stopwatch], dict[str, Any]]:

@@ -2,7 +2,11 @@
 
 import json
 import sys
+import threading
+import time
+import zlib
 from hashlib import sha256
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -50,6 +54,36 @@ def test_warm_up_of_a_slow_model_ends_after_two_calls(clock):
 def test_warm_up_ends_when_nothing_ever_settles(clock):
     falling = watch(clock, [0.3 * 0.9**i for i in range(50)])
     assert sum(worker.warm_up(falling, calls=3, seconds=0.05)["seconds"]) < 1.3
+
+
+def test_it_rests_until_no_other_thread_runs(monkeypatch):
+    running, naps = iter([True, True, False]), []
+    monkeypatch.setattr(worker, "_others_run", lambda: next(running))
+    worker.come_to_rest(naps.append)
+    assert naps == [worker.LOOK_SECONDS] * 3
+
+
+def test_it_does_not_wait_for_ever_for_threads_that_never_rest(monkeypatch):
+    naps = []
+    monkeypatch.setattr(worker, "_others_run", lambda: True)
+    worker.come_to_rest(naps.append)
+    assert sum(naps) == pytest.approx(worker.LONGEST_REST)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are seen in /proc on Linux")
+def test_a_pool_that_looks_for_work_is_seen():
+    """zlib compresses without Python's lock: that thread runs."""
+    data, done = bytes(1 << 26), threading.Event()
+    busy = threading.Thread(target=lambda: [zlib.compress(data, 9) for _ in iter(done.is_set, True)])
+    assert not worker._others_run()
+    busy.start()
+    time.sleep(0.05)
+    try:
+        assert any(worker._others_run() for _ in range(100))
+    finally:
+        done.set()
+        busy.join()
+    assert not worker._others_run()
 
 
 def test_calls_take_random_rows_of_the_pool(clock):

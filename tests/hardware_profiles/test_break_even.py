@@ -47,7 +47,7 @@ class FakeMeasuring:
     def __init__(self):
         self.timed = []
 
-    def __call__(self, calls, *, budget, seed=0):
+    def __call__(self, calls, *, budget, threads=1, seed=0):
         self.timed += list(calls)
         return {name: np.full(3, self._seconds(name)) for name in calls}
 

@@ -23,7 +23,7 @@ TWO_CORES = made.profile().model_copy(update={"device": made.DEVICE.model_copy(u
 def measuring(monkeypatch):
     seen = []
 
-    def calls(calls, *, budget, seed=0):
+    def calls(calls, *, budget, threads=1, seed=0):
         seen.extend(calls)
         return {name: np.full(3, 1e-3 / int(name[0])) for name in calls}
 

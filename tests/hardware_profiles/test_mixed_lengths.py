@@ -196,7 +196,7 @@ TINY = ProfileRequest(
 def test_every_length_is_profiled_once(tmp_path, monkeypatch):
     timed = []
 
-    def measuring(calls, *, budget, seed=0):
+    def measuring(calls, *, budget, threads=1, seed=0):
         timed.append(list(calls))
         return {name: np.full(3, 1e-3) for name in calls}
 

@@ -192,6 +192,12 @@ def test_unsteady_timings_are_told_with_their_size_and_a_remedy():
     assert sentence.startswith("the typical graph's interquartile range is 30% of its time (limit 10%): close")
 
 
+def test_other_processes_are_told():
+    crowded = made.timing(made.unit("ffn", 64)).model_copy(update={"others": 0.6})
+    (sentence,) = profile_instability(made.profile().with_entries([crowded]))
+    assert sentence.startswith("1 of 12 graphs were timed while other processes kept up to 0.6 CPUs busy")
+
+
 def test_drift_between_parts_is_told():
     drifted = made.profile().with_entries([made.timing(made.unit("ffn", 64), slower=1.25)])
     (sentence,) = profile_instability(drifted)

@@ -42,7 +42,7 @@ class FakeMeasuring:
         self.seconds = seconds or {}
         self.timed = []
 
-    def __call__(self, calls, *, budget, seed=0):
+    def __call__(self, calls, *, budget, threads=1, seed=0):
         self.timed += list(calls)
         return {name: np.full(3, self.seconds.get(name, 1e-3)) for name in calls}
 
@@ -119,7 +119,7 @@ def test_an_interrupted_profile_goes_on(tmp_path, monkeypatch, measuring):
 
 
 def test_an_interruption_loses_the_part_that_was_being_measured(tmp_path, monkeypatch):
-    def interrupted(calls, *, budget, seed=0):
+    def interrupted(calls, *, budget, threads=1, seed=0):
         if any("zeros" in name for name in calls):
             raise KeyboardInterrupt
         return FakeMeasuring()(calls, budget=budget)
@@ -144,7 +144,7 @@ def test_a_fast_profile_times_everything_at_once(tmp_path, measuring):
 def test_blocks_take_turns_with_the_whole_models_that_correct_their_sum(tmp_path, monkeypatch):
     together = []
 
-    def measure(calls, *, budget, seed=0):
+    def measure(calls, *, budget, threads=1, seed=0):
         together.append(set(calls))
         return FakeMeasuring()(calls, budget=budget)
 

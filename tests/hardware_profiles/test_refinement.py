@@ -25,7 +25,7 @@ class OneStep:
     def __init__(self):
         self.timed = []
 
-    def __call__(self, calls, *, budget, seed=0):
+    def __call__(self, calls, *, budget, threads=1, seed=0):
         self.timed += list(calls)
         return {name: np.full(3, self.seconds(name)) for name in calls}
 
