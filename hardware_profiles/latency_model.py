@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from benchmarks.workload import Workload
 from hardware_profiles.clock import Clock
 from hardware_profiles.correction import Correction, Observations
 from hardware_profiles.latency_table import Case, LatencyTable, tables_of
+from hardware_profiles.prediction import Prediction
 from hardware_profiles.profile import Anchor, LatencyProfile
 from hardware_profiles.shape import HasShape
 from hardware_profiles.unit import Kind, Pattern
@@ -21,19 +21,6 @@ __all__ = ["LatencyModel", "Prediction"]
 _NORMAL_95 = 1.96
 _BISECTIONS = 60
 _MOST_OVER = 4.0  # a sum of large-model blocks is at most this many times what they take in a small one
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """Predicted milliseconds of one call with a 95% interval."""
-
-    ms: float
-    low_ms: float
-    high_ms: float
-
-    def __str__(self) -> str:
-        """E.g. "4.12 ms (3.9 to 4.3)"."""
-        return f"{self.ms:.2f} ms ({self.low_ms:.2f} to {self.high_ms:.2f}, 95%)"
 
 
 class LatencyModel:

@@ -9,11 +9,12 @@ from pydantic import BaseModel, ConfigDict
 
 from benchmarks.errors import TrimfitError
 from benchmarks.workload import Workload
-from hardware_profiles.catalog import CATALOG, catalog_names, catalog_profiles
+from hardware_profiles.catalog import CATALOG, catalog_names, catalog_profiles, catalog_published, is_published
 from hardware_profiles.conditions import Conditions
 from hardware_profiles.device import Device, local_device
 from hardware_profiles.profile import LatencyProfile
 from hardware_profiles.profile_cache import cache_folder
+from hardware_profiles.published_model import PublishedModel
 from hardware_profiles.runtimes import get
 from hardware_profiles.runtimes.sparse.dispatcher import operator_isas
 
@@ -23,7 +24,8 @@ __all__ = ["Listed", "list_profiles"]
 class Listed(BaseModel):
     """One profile. `name` is what `--device` takes; `problem` is why it cannot be read, all else is empty then.
 
-    `differs` says what keeps it from being this machine's as it is now; None where nothing does.
+    `differs` says what keeps it from being this machine's as it is now; None where nothing does. `source` is who
+    published it; "" for what was measured with trimfit.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -35,6 +37,7 @@ class Listed(BaseModel):
     version: str = ""
     provenance: str = ""
     conditions: tuple[Conditions, ...] = ()
+    source: str = ""
     hidden_sizes: tuple[int, ...] = ()
     workloads: tuple[Workload, ...] = ()
     measurements: int = 0
@@ -59,6 +62,20 @@ class Listed(BaseModel):
             differs=_differs(profile),
         )
 
+    @classmethod
+    def published(cls, name: str, model: PublishedModel) -> Listed:
+        """Describe published figures: no runtime and no day of trimfit's, and never this machine's."""
+        return cls(
+            name=name,
+            device=model.device.name,
+            microarchitecture=model.core,
+            provenance=model.device.provenance,
+            source=model.origin,
+            hidden_sizes=model.hidden_sizes,
+            measurements=model.encoders,
+            differs="others measured it",
+        )
+
 
 def list_profiles(cache: Path | None = None) -> list[Listed]:
     """The catalog's profiles, then those in a folder (None: `cache_folder()`)."""
@@ -69,6 +86,9 @@ def _of_catalog() -> Iterator[Listed]:
     for device in catalog_names():
         name = f"{CATALOG}{device}"
         try:
+            if is_published(name):
+                yield Listed.published(name, catalog_published(device))
+                continue
             found = catalog_profiles(device).values()
             yield from (Listed.of(name, p) for p in sorted(found, key=lambda p: p.runtime_record.name))
         except TrimfitError as error:

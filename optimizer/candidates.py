@@ -9,12 +9,13 @@ from typing import Any
 
 from benchmarks.workload import Workload
 from hardware_profiles.latency_model import LatencyModel, Prediction
+from hardware_profiles.predictor import Predictor
 from hardware_profiles.unit import Kind, Pattern
 from optimizer.architecture import Architecture, LayerShape
 from optimizer.decision_record import CandidateRecord, RaceHeat
 from optimizer.pruning.patterns import Block, Dense, Depth, Plan, Unstructured, Width, Zeros
 
-__all__ = ["PATTERNS", "Candidate", "PricesAt", "shape_of"]
+__all__ = ["PATTERNS", "Candidate", "PredictionsAt", "PricesAt", "shape_of"]
 
 PATTERNS: dict[str, Any] = {
     "dense": Dense,
@@ -26,7 +27,31 @@ PATTERNS: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class PricesAt:
+class PredictionsAt:
+    """What a runtime is predicted to take at one workload and precision."""
+
+    latency: Predictor
+    architecture: Architecture
+    workload: Workload
+    precision: str
+
+    def predict(self, architecture: Architecture, pattern: Pattern = "dense", sparsity: float = 0.0) -> Prediction:
+        """The whole model, with this share of zeros."""
+        return self.latency.predict(architecture, self.workload, self.precision, pattern, sparsity)
+
+    def sparsity_range(self, pattern: Pattern) -> tuple[float, float]:
+        """(fewest, most) zeros with which times are known on the device."""
+        hidden = self.architecture.hidden_size
+        return self.latency.sparsity_range(self.workload, self.precision, pattern, hidden_size=hidden)
+
+    def zeros_speedup(self, pattern: Pattern, sparsity: float) -> float:
+        """Dense time over time with zeros of all layers together, as measured."""
+        hidden = self.architecture.hidden_size
+        return self.latency.zeros_speedup(self.workload, self.precision, sparsity, pattern, hidden_size=hidden)
+
+
+@dataclass(frozen=True)
+class PricesAt(PredictionsAt):
     """A runtime's latency model at one workload and precision, as patterns ask it.
 
     `in_fp32` is the share of attention's and of the FFNs' weights that stays in fp32 all the same: which layers they
@@ -34,9 +59,6 @@ class PricesAt:
     """
 
     latency: LatencyModel
-    architecture: Architecture
-    workload: Workload
-    precision: str
     in_fp32: Mapping[Kind, float] = field(default_factory=dict)
 
     def room_ms(self, target_ms: float) -> float:
@@ -70,7 +92,7 @@ class PricesAt:
 
     def predict(self, architecture: Architecture, pattern: Pattern = "dense", sparsity: float = 0.0) -> Prediction:
         """The whole model, with this share of zeros."""
-        found = self.latency.predict(architecture, self.workload, self.precision, pattern, sparsity)
+        found = super().predict(architecture, pattern, sparsity)
         if not any(self.in_fp32.values()):
             return found
         speedup = self.zeros_speedup(pattern, sparsity) if sparsity else 1.0
@@ -91,16 +113,6 @@ class PricesAt:
             return 0.0
         quantised = self._unit_ms(kind, width, self.precision) / speedup
         return share * max(0.0, self._unit_ms(kind, width, "fp32") - quantised)
-
-    def sparsity_range(self, pattern: Pattern) -> tuple[float, float]:
-        """(fewest, most) zeros with which times are known on the device."""
-        hidden = self.architecture.hidden_size
-        return self.latency.sparsity_range(self.workload, self.precision, pattern, hidden_size=hidden)
-
-    def zeros_speedup(self, pattern: Pattern, sparsity: float) -> float:
-        """Dense time over time with zeros of all layers together, as measured."""
-        hidden = self.architecture.hidden_size
-        return self.latency.zeros_speedup(self.workload, self.precision, sparsity, pattern, hidden_size=hidden)
 
     def least_sparsity(self, architecture: Architecture, pattern: Pattern, target_ms: float) -> float | None:
         """The fewest zeros, in whole per cent, with which the model is predicted to take at most `target_ms`.

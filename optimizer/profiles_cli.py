@@ -59,6 +59,13 @@ def _lines(item: Listed) -> list[str]:
     if item.problem:
         return [item.name, f"    unusable: {item.problem}"]
     sizes = ", ".join(map(str, item.hidden_sizes))
+    if item.source:
+        return [
+            item.name,
+            f"    {item.device} ({item.microarchitecture})",
+            f"    {item.measurements} encoders of hidden size {sizes}; `trimfit advise` predicts from them",
+            f"    {item.provenance}: {item.source}",
+        ]
     days = ", ".join(map(str, item.conditions)) or "nobody knows when"
     return [
         item.name,

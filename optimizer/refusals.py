@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["multiplied", "not_paying", "too_few_zeros", "too_slow_at_its_smallest"]
+__all__ = ["multiplied", "not_paying", "too_few_zeros", "too_little_at_most", "too_slow_at_its_smallest"]
 
 
 def multiplied(name: str, speedup: float, runtime: str) -> str:
@@ -23,6 +23,12 @@ def too_few_zeros(name: str, speedup: float, runtime: str, predicted_ms: float, 
 def too_slow_at_its_smallest(name: str, least_ms: float, wanted: str) -> str:
     """Nothing that is left by this pattern reaches what is `wanted`, e.g. "2.00 ms wanted"."""
     return f"{name}: even its smallest shape takes {least_ms:.2f} ms, {wanted}"
+
+
+def too_little_at_most(name: str, ratio: tuple[float, float, float], wanted: float) -> str:
+    """The hardest of a kind brings too little where milliseconds are known as spans only; (value, low, high) ratios."""
+    value, low, high = ratio
+    return f"{name}: {value:.2f}x ({low:.2f} to {high:.2f}) predicted at most, {wanted:g}x wanted"
 
 
 def _measured(name: str, speedup: float, runtime: str) -> str:

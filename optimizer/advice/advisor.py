@@ -10,7 +10,7 @@ from hardware_profiles.steadiness import profile_instability
 from optimizer.advice.across import Survey, across
 from optimizer.advice.layers import layers_break_even
 from optimizer.advice.menu import cannot_pay, menu
-from optimizer.advice.places import Place, Stored, places_of
+from optimizer.advice.places import Measurable, Place, places_of
 from optimizer.advice.recommendation import recommend
 from optimizer.advice.record import Advice, AdviceAcross, Measured, TargetAdvice
 from optimizer.advice.site import Site
@@ -41,7 +41,7 @@ def advise(
     Args:
         model: local Hugging Face folder of a sequence classifier or an encoder.
         device: "local", "local:avx2" (the sparse operators limited to it); "catalog:NAME", the path of a profile or of
-            a folder of them, which are predicted from and never measured.
+            a folder of them, which are predicted from and never measured, as are published figures of the catalog.
         batch: rows an inference.
         seq_len: tokens a row; None takes 128, or what the model takes at most.
         threads: None takes all cores of the device; of a profile, the most that were measured.
@@ -104,7 +104,7 @@ def _advice(
     best = {target.ways[0].way.name: target.ways[0].way for target in asked if target.ways}
     trials: dict[str, Measured] = {}
     doubts: tuple[str, ...] = ()
-    if not isinstance(place, Stored):
+    if isinstance(place, Measurable):
         with progress.step(f"Timing the teacher's shape and {len(best)} recommended ones") as advance:
             trials, doubts = try_out(site, best.values(), activation, seed=seed, advance=advance)
     return Advice(
@@ -115,10 +115,12 @@ def _advice(
         origin=place.origin,
         device=DeviceFacts(name=where.name, fingerprint=where.fingerprint, provenance=where.provenance),
         workload=site.workload,
+        notes=site.notes,
         teacher=site.forecast(site.dense(site.precisions[0])),
         ways=forecasts,
         refused=cannot_pay(site, forecasts),
         break_even=layers_break_even(site),
+        unverified=site.unverified,
         targets=tuple(_with_trial(target, trials) for target in asked),
         doubts=(*_unsteady(site), *doubts),
     )

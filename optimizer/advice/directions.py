@@ -69,7 +69,7 @@ def zeros_pay(site: Site, precision: str) -> bool:
     """Whether the most zeros that were measured make the layers worth while faster."""
     if not site.skips_zeros(precision):
         return False
-    prices, pattern = site.prices(precision, site.sparse), site.skipped(precision)
+    prices, pattern = site.predictions(precision, site.sparse), site.skipped(precision)
     return prices.zeros_speedup(pattern, prices.sparsity_range(pattern)[1]) >= WORTHWHILE
 
 
@@ -87,7 +87,7 @@ def _widths(site: Site, base: Way) -> Direction:
 
 
 def _zeros(site: Site, base: Way) -> Direction:
-    fewest, most = site.prices(base.precision, site.sparse).sparsity_range(site.skipped(base.precision))
+    fewest, most = site.predictions(base.precision, site.sparse).sparsity_range(site.skipped(base.precision))
     if not _break_even_is_known(site, base):
         fewest = min(max(fewest, BREAK_EVEN + ABOVE), most)  # below, the runtime may keep such layers dense
     percents = range(math.ceil(100 * fewest - 1e-9), round(100 * most) + 1)

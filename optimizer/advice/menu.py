@@ -50,7 +50,7 @@ def _known(site: Site, precision: str) -> tuple[float, ...]:
     """The sparsities of the menu whose times are known."""
     if not site.skips_zeros(precision):
         return ()
-    most = site.prices(precision, site.sparse).sparsity_range(site.skipped(precision))[1]
+    most = site.predictions(precision, site.sparse).sparsity_range(site.skipped(precision))[1]
     return tuple(sparsity for sparsity in SHOWN if sparsity <= most + 1e-9)
 
 
@@ -61,7 +61,7 @@ def _without_operators(site: Site) -> Iterator[str]:
 
 def _zeros(site: Site, precision: str) -> Iterator[str]:
     """Zeros at a precision, on the stock runtime and on the one that skips them."""
-    stock = site.prices(precision)
+    stock = site.predictions(precision)
     try:
         speedup = stock.zeros_speedup("unstructured", TOGETHER)
     except TrimfitError:  # they were not measured
@@ -69,7 +69,7 @@ def _zeros(site: Site, precision: str) -> Iterator[str]:
     if speedup < WORTHWHILE:
         yield refusals.multiplied(f"unstructured {100 * TOGETHER:.0f} % {precision}", speedup, site.stock.name)
     if site.sparse and site.skips_zeros(precision) and not zeros_pay(site, precision):
-        prices, pattern = site.prices(precision, site.sparse), site.skipped(precision)
+        prices, pattern = site.predictions(precision, site.sparse), site.skipped(precision)
         most = prices.sparsity_range(pattern)[1]
         name = f"{pattern} {100 * most:.0f} % {precision} with sparse operators"
         yield refusals.not_paying(name, prices.zeros_speedup(pattern, most), site.sparse.name, precision)

@@ -1,4 +1,4 @@
-"""Places: where a model might run, as asked on the command line: a device to be measured, or profiles of one."""
+"""Places: where a model might run, as asked: a device to be measured, profiles of one, or published figures."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from dataclasses import dataclass
 
 from benchmarks.errors import TrimfitError
 from benchmarks.workload import Workload
+from hardware_profiles.catalog import CATALOG, catalog_published, core_family, is_published, unverified_zeros
 from hardware_profiles.device import Device, resolve
 from hardware_profiles.latency_model import LatencyModel
 from hardware_profiles.profile import LatencyProfile
+from hardware_profiles.published_model import PublishedModel
 from hardware_profiles.runtimes import get
 from hardware_profiles.runtimes.elsewhere import RuntimeElsewhere
 from hardware_profiles.stored_device import StoredDevice, is_stored
+from optimizer.advice.published_engine import PublishedEngine
 from optimizer.advice.site import Site
 from optimizer.effort import FAST
 from optimizer.engine import Engine
@@ -21,7 +24,7 @@ from optimizer.model_shape import ModelShape
 from optimizer.preparation import RUNTIME, SPARSE_RUNTIME, profile_of, sparse_profile_of
 from optimizer.progress import Progress
 
-__all__ = ["Measurable", "Place", "Stored", "place_of", "places_of"]
+__all__ = ["Measurable", "Place", "Published", "Stored", "place_of", "places_of"]
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,50 @@ class Stored:
         return Engine(runtime, profile, LatencyModel().fit(profile), skips_zeros)
 
 
-Place = Measurable | Stored
+@dataclass(frozen=True)
+class Published:
+    """Figures that others measured: intervals are predicted from them, and nothing is ever measured."""
+
+    asked: str
+    model: PublishedModel
+
+    @property
+    def device(self) -> Device:
+        """What others measured."""
+        return self.model.device
+
+    @property
+    def origin(self) -> str:
+        """See `PublishedModel.origin`."""
+        return self.model.origin
+
+    def in_force(self) -> AbstractContextManager[None]:
+        """Nothing is to be arranged."""
+        return nullcontext()
+
+    def workload(self, shape: ModelShape, batch: int, tokens: int, threads: int | None) -> Workload:
+        """What is asked, if it lies within what was published; with the most threads unless it is said.
+
+        Raises TrimfitError naming what was.
+        """
+        asked = Workload(batch=batch, seq_len=tokens, threads=threads or max(self.model.calibration.ms))
+        self.model.check(asked)
+        return asked
+
+    def site(self, shape: ModelShape, workload: Workload, progress: Progress) -> Site:
+        """One engine like those published; zeros are named with what they would need, and never predicted."""
+        zeros = unverified_zeros(core_family(self.model.core))
+        return Site(
+            shape.architecture,
+            workload,
+            (PublishedEngine(self.model),),
+            f"nobody published what zeros bring on {self.asked}",
+            unverified=zeros,
+            notes=self.model.cautions(shape.architecture),
+        )
+
+
+Place = Measurable | Stored | Published
 
 
 def place_of(asked: str) -> Place:
@@ -128,6 +174,8 @@ def place_of(asked: str) -> Place:
 
     Raises TrimfitError for what is none of these.
     """
+    if is_published(asked):
+        return Published(asked, catalog_published(asked.removeprefix(CATALOG)))
     if is_stored(asked):
         return Stored(asked, StoredDevice.open(asked))
     return Measurable(asked, resolve(asked))

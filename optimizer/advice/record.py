@@ -8,12 +8,14 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, computed_field
 
 from benchmarks.workload import Workload
+from hardware_profiles.catalog import UnverifiedZeros
 from hardware_profiles.unit import Pattern, zeros_in_words
 from optimizer import files
 from optimizer.architecture import Architecture, LayerShape
 from optimizer.manifest import DeviceFacts
 
 __all__ = [
+    "MEASURED",
     "Advice",
     "AdviceAcross",
     "Elsewhere",
@@ -27,6 +29,8 @@ __all__ = [
 ]
 
 
+MEASURED = ("measured_device", "measured_proxy")
+"""Provenance of devices whose intervals are known; of others the order of what to try is fixed."""
 Kind = Literal["dense", "zeros"]
 """Ways whose weights that are left are all there, and ways that make some zero."""
 
@@ -36,7 +40,10 @@ class _Record(BaseModel):
 
 
 class Ratio(_Record):
-    """A speed-up over the fp32 teacher with its 95 % interval; above 1 is faster."""
+    """A speed-up over the fp32 teacher with its interval; above 1 is faster.
+
+    Of measured devices the interval is a 95 % one, of published figures it spans what engines may do.
+    """
 
     value: float
     low: float
@@ -116,6 +123,7 @@ class Advice(_Record):
     """All that is advised for one model on one device at one workload. Milliseconds are predicted unless `measured`.
 
     `asked` is what the device was called; `origin` is where a stored profile comes from, "" for a device at hand.
+    `notes` say what was not published of it; `unverified` are zeros that may pay there, without milliseconds.
     """
 
     format: Literal[1] = 1
@@ -127,12 +135,19 @@ class Advice(_Record):
     device: DeviceFacts
     workload: Workload
     assumptions: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     teacher: Forecast
     ways: tuple[Forecast, ...]
     refused: tuple[str, ...]
     break_even: tuple[LayerBreakEven, ...]
+    unverified: tuple[UnverifiedZeros, ...] = ()
     targets: tuple[TargetAdvice, ...]
     doubts: tuple[str, ...] = ()
+
+    @property
+    def measured(self) -> bool:
+        """Whether predictions come from measurements of trimfit's."""
+        return self.device.provenance in MEASURED
 
     def write(self, path: Path) -> Path:
         """Write JSON, whole or not at all."""

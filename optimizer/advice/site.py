@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from benchmarks.workload import Workload
-from hardware_profiles.latency_model import Prediction
+from hardware_profiles.catalog import UnverifiedZeros
+from hardware_profiles.prediction import Prediction
 from hardware_profiles.unit import Pattern, block_weights
-from optimizer.advice.record import Forecast, Ratio, Way
+from optimizer.advice.published_engine import PublishedEngine
+from optimizer.advice.record import MEASURED, Forecast, Ratio, Way
 from optimizer.architecture import Architecture, LayerShape
-from optimizer.candidates import PricesAt
+from optimizer.candidates import PredictionsAt
 from optimizer.engine import Engine
 
 __all__ = ["Site"]
@@ -20,20 +21,30 @@ __all__ = ["Site"]
 
 @dataclass(frozen=True)
 class Site:
-    """`engines` has the stock runtime first; `no_zeros` says why there is none beside it that skips zeros."""
+    """`engines` has the stock runtime first; `no_zeros` says why there is none beside it that skips zeros.
+
+    `unverified` are zeros that may pay there in engines nobody timed there; `notes` is what to know before believing.
+    """
 
     architecture: Architecture
     workload: Workload
-    engines: tuple[Engine, ...]
+    engines: tuple[Engine | PublishedEngine, ...]
     no_zeros: str | None = None
+    unverified: tuple[UnverifiedZeros, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
-    def stock(self) -> Engine:
+    def measured(self) -> bool:
+        """Whether its numbers come from measurements of trimfit's."""
+        return self.stock.profile.device.provenance in MEASURED
+
+    @property
+    def stock(self) -> Engine | PublishedEngine:
         """What runs everything without zeros."""
         return self.engines[0]
 
     @property
-    def sparse(self) -> Engine | None:
+    def sparse(self) -> Engine | PublishedEngine | None:
         """What skips zeros, where there is such a runtime."""
         return next((engine for engine in self.engines if engine.skips_zeros), None)
 
@@ -46,13 +57,13 @@ class Site:
         """Precisions at which the stock runtime was profiled, fp32 first."""
         return self.stock.precisions
 
-    def engine(self, name: str) -> Engine:
+    def engine(self, name: str) -> Engine | PublishedEngine:
         """The engine of a runtime's name."""
         return next(engine for engine in self.engines if engine.name == name)
 
-    def prices(self, precision: str, engine: Engine | None = None) -> PricesAt:
-        """What pieces of the model cost at a precision; with the stock runtime unless another is given."""
-        return PricesAt((engine or self.stock).latency, self.architecture, self.workload, precision)
+    def predictions(self, precision: str, engine: Engine | PublishedEngine | None = None) -> PredictionsAt:
+        """What models take at a precision; with the stock runtime unless another is given."""
+        return PredictionsAt((engine or self.stock).latency, self.architecture, self.workload, precision)
 
     # -- ways -----------------------------------------------------------------------------------------------
 
@@ -76,12 +87,12 @@ class Site:
     @cached_property
     def teacher(self) -> Prediction:
         """The uncompressed model in fp32 with the stock runtime."""
-        return self.prices(self.precisions[0]).predict(self.architecture)
+        return self.predictions(self.precisions[0]).predict(self.architecture)
 
     def forecast(self, way: Way) -> Forecast:
         """What a way is predicted to take. Raises TrimfitError for what was not measured."""
         shape = self.architecture.model_copy(update={"layers": way.layers})
-        found = self.prices(way.precision, self.engine(way.runtime)).predict(shape, way.pattern, way.sparsity)
+        found = self.predictions(way.precision, self.engine(way.runtime)).predict(shape, way.pattern, way.sparsity)
         return Forecast(
             way=way,
             ms=found.ms,
@@ -100,7 +111,5 @@ class Site:
 
 
 def _ratio(teacher: Prediction, other: Prediction) -> Ratio:
-    """Times faster. Relative half widths add up like independent errors'; what errs alike in both makes it less."""
-    value = teacher.ms / other.ms
-    doubt = math.hypot(*((p.high_ms - p.low_ms) / 2 / p.ms for p in (teacher, other)))
-    return Ratio(value=value, low=value / (1 + doubt), high=value * (1 + doubt))
+    value, low, high = teacher.speedup_of(other)
+    return Ratio(value=value, low=low, high=high)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -13,12 +13,17 @@ from rich.text import Text
 from optimizer.advice.record import Advice, Forecast, LayerBreakEven, Measured, Ratio, TargetAdvice
 from optimizer.report.wording import milliseconds
 
-__all__ = ["UNKNOWN_LOSS", "advice_table", "ratio_in_words", "shape_in_words"]
+__all__ = ["SPAN", "UNKNOWN_LOSS", "advice_table", "ratio_in_words", "shape_in_words", "span_in_words"]
 
 UNKNOWN_LOSS = (
     "Each way is the gentlest of its kind that is predicted to reach the target; those that leave most weights come"
     " first. What a way costs in accuracy is not known without data (at an equal share of weights, single zeros usually"
     " lose less than whole neurons or layers): `trimfit optimize` finds out with yours."
+)
+SPAN = (
+    "Intervals of published figures are no 95 % ones: they span what such engines may do, and a target counts as"
+    " reached by their middle. Speed-ups are known better than milliseconds: the level of an engine cancels in them."
+    " int8, alone or with structured cuts, comes first there whatever weights it leaves."
 )
 LEAST_KNOWN = 0.3  # break-even points below it are not told apart
 OPERATORS = "onnxruntime-"
@@ -30,13 +35,19 @@ def advice_table(advice: Advice) -> RenderableType:
     if advice.origin:
         parts.append(Text(f"Predicted from {advice.origin}. Nothing of this is measured now."))
     parts += [Text(sentence) for sentence in advice.assumptions]
-    parts += [Text(_teacher(advice)), _forecasts(advice.ways, "what each way would bring", by_precision=True)]
+    if not advice.measured:
+        parts.append(Text(SPAN))
+    parts += [Text(note, style="yellow") for note in advice.notes]
+    parts.append(Text(_teacher(advice)))
+    parts.append(_forecasts(advice, advice.ways, "what each way would bring", by_precision=True))
     if advice.refused:
         parts += [Text("What cannot pay here:"), *_bullets(advice.refused)]
+    if advice.unverified:
+        parts += [Text("Zeros, unverified on the device:"), *_bullets(map(str, advice.unverified))]
     if advice.break_even:
         parts.append(_break_even(advice.break_even))
     for target in advice.targets:
-        parts += _target(target)
+        parts += _target(advice, target)
     parts.append(Text(f"\n{UNKNOWN_LOSS}"))
     parts += [Text(f"unstable: {doubt}", style="yellow") for doubt in advice.doubts]
     return Group(*parts)
@@ -60,27 +71,35 @@ def _span(widths: Sequence[int]) -> str:
 
 def _teacher(advice: Advice) -> str:
     teacher = advice.teacher
-    interval = f"{teacher.low_ms:.2f} to {teacher.high_ms:.2f}, 95 %"
+    taken = f"{milliseconds(teacher.ms)} ({teacher.low_ms:.2f} to {teacher.high_ms:.2f}, 95 %)"
     return (
         f"The teacher in {teacher.way.precision} on {teacher.way.runtime} is predicted to take"
-        f" {milliseconds(teacher.ms)} ({interval}). Speed-ups are over it; weights are"
+        f" {taken if advice.measured else span_in_words(teacher)}. Speed-ups are over it; weights are"
         " what stays of those in its linear layers."
     )
 
 
-def _forecasts(forecasts: Sequence[Forecast], title: str, *, by_precision: bool = False) -> Table:
-    table = _table(title, "way", "runtime", "predicted", "faster (95 %)", "weights")
+def _forecasts(advice: Advice, forecasts: Sequence[Forecast], title: str, *, by_precision: bool = False) -> Table:
+    kind = "95 %" if advice.measured else f"{advice.device.provenance}, span"
+    table = _table(title, "way", "runtime", "predicted", f"faster ({kind})", "weights")
     for before, forecast in zip((None, *forecasts), forecasts, strict=False):
         if by_precision and before and before.way.precision != forecast.way.precision:
             table.add_section()
-        table.add_row(*_row(forecast))
+        table.add_row(*_row(advice, forecast))
     return table
 
 
-def _row(forecast: Forecast) -> tuple[str, ...]:
+def _row(advice: Advice, forecast: Forecast) -> tuple[str, ...]:
     way = forecast.way
     runtime, faster = way.runtime.removeprefix(OPERATORS), ratio_in_words(forecast.speedup)
-    return way.name, runtime, milliseconds(forecast.ms), faster, f"{forecast.weights_left:.0%}"
+    predicted = milliseconds(forecast.ms) if advice.measured else span_in_words(forecast)
+    return way.name, runtime, predicted, faster, f"{forecast.weights_left:.0%}"
+
+
+def span_in_words(forecast: Forecast) -> str:
+    """E.g. "80 to 510 ms": where nothing was measured the middle says little."""
+    low, high = milliseconds(forecast.low_ms), milliseconds(forecast.high_ms)
+    return f"{low.removesuffix(' ms')} to {high}"
 
 
 def ratio_in_words(ratio: Ratio) -> str:
@@ -104,10 +123,13 @@ def _share(item: LayerBreakEven) -> str:
     return f"{item.sparsity:.0%}{' or less' if item.sparsity <= LEAST_KNOWN else ''}"
 
 
-def _target(target: TargetAdvice) -> Iterator[RenderableType]:
-    title = f"{target.speedup:g}x faster: {milliseconds(target.wanted_ms)}, {milliseconds(target.aimed_ms)} to be sure"
+def _target(advice: Advice, target: TargetAdvice) -> Iterator[RenderableType]:
+    title = f"{target.speedup:g}x faster, by the middle of what is predicted"
+    if advice.measured:
+        wanted, aimed = milliseconds(target.wanted_ms), milliseconds(target.aimed_ms)
+        title = f"{target.speedup:g}x faster: {wanted}, {aimed} to be sure"
     if target.ways:
-        yield _forecasts(target.ways, title)
+        yield _forecasts(advice, target.ways, title)
     else:
         yield Text(f"\n{title}: no way is predicted to reach it here; ask for less")
     if target.measured:
@@ -134,7 +156,7 @@ def _verdict(wanted: float, found: Ratio) -> str:
     return f"Whether {wanted:g}x is reached is within the measurement's doubt: cut a little more."
 
 
-def _bullets(sentences: Sequence[str]) -> Iterator[RenderableType]:
+def _bullets(sentences: Iterable[str]) -> Iterator[RenderableType]:
     return (Padding(Text(f"- {sentence}", style="dim"), (0, 0, 0, 2)) for sentence in sentences)
 
 
