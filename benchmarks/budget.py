@@ -11,6 +11,7 @@ __all__ = ["Budget", "Turn", "plan_turn"]
 
 SECONDS_EACH = 7.5  # a contestant, unless the budget says otherwise: two are done within 15 s
 TURN_SECONDS = 0.015  # timed calls of one turn: short, so that contestants see the same moments
+SETTLE_AFTER_REST = 0.008  # the same for threads that slept meanwhile
 SETTLE_SECONDS = 0.001  # calls that bring the caches back after another contestant ran; slow calls need none
 SLOW_SECONDS = 0.02
 
@@ -58,8 +59,9 @@ class Turn(NamedTuple):
         return (self.settle + self.timed) * self.call_seconds
 
 
-def plan_turn(call_seconds: float, *, turn_seconds: float = TURN_SECONDS) -> Turn:
-    """How many calls of `call_seconds` make a turn: about 15 ms of timed ones after 1 ms of settling."""
+def plan_turn(call_seconds: float, *, threads: int = 1, turn_seconds: float = TURN_SECONDS) -> Turn:
+    """How many calls of `call_seconds` make a turn: about 15 ms of timed ones after 1 ms of settling, or 8."""
     timed = max(1, math.ceil(turn_seconds / call_seconds - 1e-9)) if call_seconds > 0 else 1000
-    settle = 0 if call_seconds >= SLOW_SECONDS else max(1, math.ceil(SETTLE_SECONDS / max(call_seconds, 1e-6)))
+    settling = SETTLE_AFTER_REST if threads > 1 else SETTLE_SECONDS
+    settle = 0 if call_seconds >= SLOW_SECONDS else max(1, math.ceil(settling / max(call_seconds, 1e-6)))
     return Turn(settle, min(timed, 1000), call_seconds)

@@ -63,7 +63,7 @@ def measure_calls(
         share = WARMUP_SHARE * limit / len(calls)
         turns = {}
         for name, call in calls.items():
-            turns[name] = _warm_up(call, share, TURN_BEFORE_REST if threads > 1 else TURN_SECONDS, clock)
+            turns[name] = _warm_up(call, share, threads, clock)
             rest()
         round_start = clock()
         for number in range(1, budget.launches * budget.rounds + 1):
@@ -83,7 +83,7 @@ def _go_on() -> None:
     """A single thread leaves nothing running."""
 
 
-def _warm_up(call: Call, limit: float, turn: float, clock: Callable[[], float]) -> Turn:
+def _warm_up(call: Call, limit: float, threads: int, clock: Callable[[], float]) -> Turn:
     """Call until settled or out of time; the turn to make from then on."""
     seconds: list[float] = []
     while len(seconds) < WARMUP_CALLS or not settled(seconds):
@@ -92,7 +92,8 @@ def _warm_up(call: Call, limit: float, turn: float, clock: Callable[[], float]) 
         start = clock()
         call()
         seconds.append(clock() - start)
-    return plan_turn(float(np.median(seconds[-WARMUP_CALLS:])), turn_seconds=min(turn, max(limit / 4, 1e-4)))
+    turn = min(TURN_BEFORE_REST if threads > 1 else TURN_SECONDS, max(limit / 4, 1e-4))
+    return plan_turn(float(np.median(seconds[-WARMUP_CALLS:])), threads=threads, turn_seconds=turn)
 
 
 def _turn(call: Call, turn: Turn, clock: Callable[[], float]) -> float:

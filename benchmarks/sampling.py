@@ -192,7 +192,9 @@ class _Race:
         for at in entry.lengths:
             warm = process.ask("warm", calls=WARMUP_CALLS, seconds=WARMUP_SECONDS, **_where(at))
             entry.add(self.done, -1, ["warmup"] * len(warm["seconds"]), warm, at)
-            turns[at] = plan_turn(float(np.median(warm["seconds"][-WARMUP_CALLS:])))
+            turns[at] = plan_turn(
+                float(np.median(warm["seconds"][-WARMUP_CALLS:])), threads=entry.contestant.workload.threads
+            )
         return answer, turns
 
     def _rounds(self, processes: Sequence[Launch], turns: Mapping[tuple[int, int | None], Turn], setup: float) -> None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from benchmarks import Budget, measure_calls
 from benchmarks.crowding import cpus_of_others, is_crowded, wait_for_room
 from benchmarks.environment import read_state
+from hardware_profiles.layer_breaks import just_sparse
 from hardware_profiles.micro_graph import encoder_graph, random_inputs, unit_graph
 from hardware_profiles.profile import Anchor, LatencyProfile, UnitTiming
 from hardware_profiles.profile_request import Effort, ProfileRequest, Whole
@@ -29,7 +30,7 @@ Report = Callable[[str, float], None]
 
 _ROUNDS: dict[Effort, int] = {"fast": 16, "default": 40, "thorough": 120}
 _SECONDS_PER_GRAPH: dict[Effort, float] = {"fast": 0.25, "default": 0.6, "thorough": 2.0}
-_RESTING = 1.5  # times as long where threads have to come to rest after each turn
+_RESTING = 2.0  # times as long where threads have to come to rest after each turn
 _PASSES: dict[Effort, int] = {"fast": 2, "default": 4, "thorough": 8}  # between them progress is told
 _BYTES_PER_CHAIN = 3e6  # small, so that units are timed with their weights in the caches where they can be
 _MOST_REPEAT = 8
@@ -153,7 +154,13 @@ class Bench:
         ]
 
     def _missing_units(self, profile: LatencyProfile) -> list[Unit]:
-        units = [unit for kind in _KINDS for unit in self.request.units(kind, self.precision)]
+        units = [
+            unit
+            for kind in _KINDS
+            for unit in self.request.units(
+                kind, self.precision, just_sparse(profile, self.request, kind, self.precision)
+            )
+        ]
         return [unit for unit in units if not profile.find(unit, self.request.workload, self.precision)]
 
     def _missing_ladder(self, profile: LatencyProfile) -> list[tuple[Unit, int]]:

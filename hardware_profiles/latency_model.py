@@ -205,7 +205,7 @@ def _sparsity_range(table: LatencyTable, pattern: Pattern) -> tuple[float, float
     curves = [curve for (_, word), curve in table.zeros.items() if word == pattern and curve.points]
     if not curves:
         raise TrimfitError(f"got {pattern} zeros, expected some that were measured for {table.case}: profile them")
-    fewest = max(curve.pays_from or curve.points[0][0] for curve in curves)
+    fewest = min(curve.pays_from or curve.points[0][0] for curve in curves)
     most = min(curve.most for curve in curves)
     return min(fewest, most), most
 

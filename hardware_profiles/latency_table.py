@@ -14,6 +14,7 @@ from benchmarks.workload import Workload
 from hardware_profiles.cache_model import CacheModel
 from hardware_profiles.clock import Clock
 from hardware_profiles.isotonic import isotonic
+from hardware_profiles.layer_breaks import Breaks, layer_breaks
 from hardware_profiles.profile import Anchor, LatencyProfile, UnitTiming
 from hardware_profiles.shape import HasShape
 from hardware_profiles.unit import Kind, Pattern, block_weights, weight_bytes, zeros_in_words
@@ -66,13 +67,13 @@ class LatencyTable:
         chains = [entry for entry in profile.ladder if Case.of(entry) == case]
         cache = _cache(chains, clock)
         patterns = sorted({entry.unit.pattern for entry in entries if entry.unit.sparsity})
-        pays_from = _pays_from(case, profile)
+        breaks = {kind: _breaks(case, kind, profile) for kind in _BLOCKS}
         return cls(
             case=case,
             glue=float(np.median([entry.glue_seconds * clock.factor(entry) for entry in entries])),
             curves={kind: _curve(case, kind, entries, clock, cache) for kind in _BLOCKS},
             zeros={
-                (kind, pattern): ZerosCurve.of(kind, pattern, entries, clock, cache, pays_from)
+                (kind, pattern): ZerosCurve.of(kind, pattern, entries, clock, cache, breaks[kind])
                 for kind in _BLOCKS
                 for pattern in patterns
             },
@@ -104,10 +105,14 @@ class LatencyTable:
         blocks: list[tuple[Kind, int]] = []
         for layer in shape.layers:
             blocks += [("attention", layer.heads), ("ffn", layer.ffn)]
-        dense = sum(self.cached(*block) for block in blocks)
         parts = sum(self.with_zeros(kind, width, pattern, sparsity) for kind, width in blocks)
-        dense_bytes = sum(self.bytes_of(*block) for block in blocks)
-        return self.glue + parts + memory_seconds(self.cache, dense_bytes, parts / dense if dense else 1.0, sparsity)
+        total_bytes = sum(self.bytes_of(*block) for block in blocks)
+        sparse_bytes = sum(self.bytes_of(*block) * self._sparse_share(block[0], pattern, sparsity) for block in blocks)
+        return self.glue + parts + memory_seconds(self.cache, total_bytes - sparse_bytes, sparse_bytes, sparsity)
+
+    def _sparse_share(self, kind: Kind, pattern: Pattern, sparsity: float) -> float:
+        curve = self.zeros.get((kind, pattern))
+        return curve.sparse_share(sparsity) if curve and sparsity else 0.0
 
     def typical(self, streamed: float) -> float:
         """Seconds of one whose glue and `streamed` blocks add up to this, of the usual share of weights."""
@@ -175,11 +180,8 @@ def _curve(
     return np.array([entry.unit.width for entry in dense]), isotonic(seconds, weights)
 
 
-def _pays_from(case: Case, profile: LatencyProfile) -> float:
-    """The sparsity below which no layer of a case is sparse; 0 where nothing was measured about that.
-
-    A profile also knows the layers of models of other sizes; every layer of this one reads or makes `hidden_size`.
-    """
-    here = [p for p in profile.break_even if (p.workload, p.precision) == (case.workload, case.precision)]
-    mine = (p.sparsity for p in here if case.hidden_size in (p.out_features, p.in_features))
-    return min(mine, default=0.0)
+def _breaks(case: Case, kind: Kind, profile: LatencyProfile) -> Breaks:
+    """Of a case's widest block."""
+    widths = [e.unit.width for e in profile.entries if Case.of(e) == case and e.unit.kind == kind]
+    features = max(widths, default=0) * (case.head_size if kind == "attention" else 1)
+    return layer_breaks(profile, kind, features, case.hidden_size, case.workload, case.precision)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -103,8 +104,11 @@ class ProfileRequest:
             sparsity=sparsity,
         )
 
-    def units(self, kind: Kind, precision: str = "fp32") -> tuple[Unit, ...]:
-        """Units to be timed in turns: every width, and the widest with zeros; `sparse` adds zeros in narrower ones."""
+    def units(self, kind: Kind, precision: str = "fp32", more_zeros: Iterable[float] = ()) -> tuple[Unit, ...]:
+        """Units to be timed in turns: every width, and the widest with zeros; `sparse` adds zeros in narrower ones.
+
+        `more_zeros` are further shares of them at all those widths.
+        """
         widths = head_widths(self.max_heads) if kind == "attention" else ffn_widths(self.max_ffn)
         sparsities = self.all_sparsities
         if self.thin:
@@ -115,6 +119,7 @@ class ProfileRequest:
             few = spread(self.sparsities, _SPARSITIES_WHERE_NARROWER)
             shares = _NARROWER["fast" if self.thin else self.budget]
             with_zeros = {nearest(widths, share): few for share in shares} | with_zeros
+        with_zeros = {width: tuple(sorted({*known, *more_zeros})) for width, known in with_zeros.items()}
         pattern = self.pattern(precision)
         dense = (self.unit(kind, width) for width in (sorted(with_zeros) if self.sparse else widths))
         zeros = (self.unit(kind, width, zeros, pattern) for width in sorted(with_zeros) for zeros in with_zeros[width])

@@ -25,6 +25,9 @@ from hardware_profiles import (
 )
 from hardware_profiles import profile as profile_module
 from hardware_profiles.break_even import NEVER, crossing
+from hardware_profiles.clock import Clock
+from hardware_profiles.latency_table import LatencyTable, tables_of
+from hardware_profiles.layer_breaks import just_sparse
 from hardware_profiles.linear_graph import linear_graph
 from hardware_profiles.runtimes import OnnxRuntimeCpu
 
@@ -185,3 +188,36 @@ def test_below_the_break_even_point_a_model_is_dense_and_above_it_time_falls_eve
 
 def test_it_keeps_its_own_runtime_there():
     assert sparse_profile().over(made.profile()).runtime == PretendSparse(custom_op_library="/lib.so")
+
+
+def test_between_two_break_even_points_only_one_layer_gains():
+    """The layer that reads the hidden state is sparse from 60 % on, and gains at once as was measured."""
+    points = [
+        BreakEven(out_features=out, in_features=into, workload=made.WORKLOAD, precision="fp32", sparsity=least)
+        for out, into, least in ((128, 384, 0.6), (384, 128, 0.8))
+    ]
+    ratios = {0.62: 0.9, 0.82: 0.5, 0.9: 0.3}
+    timed = [
+        made.timing(made.unit("ffn", 128, zeros), seconds_each=ratio * made.cost(made.unit("ffn", 128)))
+        for zeros, ratio in ratios.items()
+    ]
+    profile = made.profile().with_entries(timed).with_break_even(points)
+    curve = LatencyTable.of(next(iter(tables_of(profile, Clock(profile)))), profile, Clock(profile)).zeros[
+        "ffn", "unstructured"
+    ]
+    dense = 1e6 * made.cost(made.unit("ffn", 128))
+    found = [curve.seconds(128, zeros, lambda width: 10 + width) / dense for zeros in (0.5, 0.6, 0.7, 0.85, 0.9)]
+    assert found == pytest.approx([1.0, 0.9 + 0.025, 0.9 - 0.08 * 2.5 / 2, 0.5 - 0.03 * 2.5, 0.3])
+
+
+def test_zeros_just_above_a_break_are_asked_for():
+    request = ProfileRequest(384, 32, 4, 128, 2, workload=made.WORKLOAD, sparse=True)
+    points = [
+        BreakEven(out_features=out, in_features=into, workload=made.WORKLOAD, precision="int8", sparsity=least)
+        for out, into, least in ((128, 384, 0.55), (384, 128, 2.0))
+    ]
+    profile = made.profile().with_break_even(points)
+    assert just_sparse(profile, request, "ffn", "int8") == (0.57,)
+    assert just_sparse(profile, request, "ffn", "fp32") == ()
+    asked = request.units("ffn", "int8", (0.57,))
+    assert [unit.sparsity for unit in asked if unit.width == 128 and unit.sparsity] == [0.5, 0.57, 0.7, 0.8, 0.9, 0.95]

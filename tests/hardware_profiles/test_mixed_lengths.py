@@ -24,7 +24,7 @@ SHARES = 0.75, 0.25
 MIX = Workload.over(Lengths(points=((16, SHARES[0]), (48, SHARES[1])), shortest=4, longest=60))
 SHAPE = made.shape((4, 128), (2, 64), (0, 32))
 SLOWER = 3.0  # everything at the greater length, but for blocks that have a time of their own
-LAYER = "1536x384"
+LAYER = "128x384"
 ZEROS = {"pattern": "unstructured", "sparsity": 0.9}
 
 
@@ -118,7 +118,7 @@ def test_zeros_count_by_what_they_save_over_all_lengths(profile):
     assert model.zeros_speedup(MIX, "fp32", 0.9) == pytest.approx(dense / (SHARES[0] / 2 + SHARES[1] * SLOWER))
 
 
-def pays(at, sparsity, out_features=1536):
+def pays(at, sparsity, out_features=128):
     return BreakEven(out_features=out_features, in_features=384, workload=at, precision="fp32", sparsity=sparsity)
 
 
