@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from benchmarks.environment import read_environment
 from hardware_profiles.core_kinds import read_core_kinds
 
@@ -23,9 +25,9 @@ def cpu_name() -> str:
     return read_environment().cpu + (f" ({numbers[0]})" if numbers else "")
 
 
-def instruction_sets() -> tuple[str, ...]:
-    """The notable instruction sets of this CPU, in a fixed order."""
-    found = {_OTHER_NAMES.get(flag, flag) for flag in read_environment().isa}
+def instruction_sets(flags: Collection[str] | None = None) -> tuple[str, ...]:
+    """The notable instruction sets among the kernel's `flags`, in a fixed order; of this CPU where None."""
+    found = {_OTHER_NAMES.get(flag, flag) for flag in (read_environment().isa if flags is None else flags)}
     return tuple(flag for flag in _NOTABLE if flag in found)
 
 
