@@ -33,6 +33,7 @@ def test_the_whole_job_over_a_connection(
     monkeypatch.setitem(bench._SECONDS_PER_GRAPH, "fast", 0.02)
     monkeypatch.setitem(bench._ROUNDS, "fast", 6)
     monkeypatch.setattr("benchmarks.budget.SECONDS_EACH", 2.0)
+    monkeypatch.setattr("benchmarks.sampling.MOST_LAUNCHES_ELSEWHERE", 0.5)
     out = tmp_path / "out"
     deployment = optimizer.optimize(
         encoder,
