@@ -12,7 +12,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -26,15 +26,15 @@ _OWN_FOLDERS = "mount -t tmpfs -o size=1g tmpfs /tmp && chmod 1777 /tmp && mount
 
 
 class FarSide:
-    """A daemon that runs, its name as a device, and what one can do to it."""
+    """A daemon that runs, its name as a device, and what one can do to it. `pid` is of its namespaces."""
 
-    def __init__(self, name: str, process: subprocess.Popen[bytes]):
+    def __init__(self, name: str, pid: int):
         self.name = name
-        self.process = process
+        self.pid = pid
 
     def inside(self, *command: str) -> str:
         """Run a command in the daemon's namespaces and give its output."""
-        enter = ["nsenter", "-t", str(self.process.pid), "-m", "-n", "--"]
+        enter = ["nsenter", "-t", str(self.pid), "-m", "-n", "--"]
         return subprocess.run([*enter, *command], check=True, capture_output=True, text=True, timeout=30).stdout
 
     @property
@@ -58,30 +58,32 @@ class FarSide:
         raise NotImplementedError
 
     def _files(self, folder: str) -> Iterator[Path]:
-        return Path(f"/proc/{self.process.pid}/root/{folder}").iterdir()
+        return Path(f"/proc/{self.pid}/root/{folder}").iterdir()
 
 
 class Sshd(FarSide):
     """Listens on 127.0.0.1; `config` is the ssh configuration that knows its key and has one it accepts."""
 
     def __init__(self, process: subprocess.Popen[bytes], port: int, folder: Path):
-        super().__init__(f"ssh://root@127.0.0.1:{port}", process)
+        super().__init__(f"ssh://root@127.0.0.1:{port}", process.pid)
         self.port = port
         self.folder = folder
         self.config = folder / "config"
 
     def cut(self) -> None:
         """Kill the daemon's processes of all logins; the one that listens goes on."""
-        for child in psutil.Process(self.process.pid).children(recursive=True):
-            if child.name().startswith("sshd"):
-                child.kill()
+        for child in psutil.Process(self.pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                if child.name().startswith("sshd"):
+                    child.kill()
 
 
 class Adbd(FarSide):
     """Reached over a pair of virtual network cards, through an adb server of its own."""
 
-    def __init__(self, process: subprocess.Popen[bytes], restart: Callable[[], subprocess.Popen[bytes]]):
-        super().__init__(f"adb://{ADB_ADDRESS}", process)
+    def __init__(self, pid: int, process: subprocess.Popen[bytes], restart: Callable[[], subprocess.Popen[bytes]]):
+        super().__init__(f"adb://{ADB_ADDRESS}", pid)
+        self.process = process
         self._restart = restart
 
     def cut(self) -> None:
@@ -165,7 +167,7 @@ def real_adbd(folder: Path) -> Iterator[Adbd]:
     enter = f"nsenter --net=/proc/{here.pid}/ns/net env {environment}"
     wrapper.write_text(f'#!/bin/sh\nexec {enter} {folder}/bin/adb "$@"\n')
     wrapper.chmod(0o755)
-    far = Adbd(process, restart)
+    far = Adbd(holder.pid, process, restart)
     path = os.environ["PATH"]
     try:
         _join(here.pid, process.pid)

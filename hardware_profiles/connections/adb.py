@@ -40,9 +40,9 @@ class AdbConnection(ShellConnection):
         if state.strip() != "device" and _NETWORK_SERIAL.fullmatch(self._serial):
             if "offline" in state + said:
                 self._adb("disconnect", self._serial, of_device=False)
-            _, complaint = self._adb("connect", self._serial, of_device=False)
+            complaint = "".join(self._adb("connect", self._serial, of_device=False))
             state, said = self._adb("get-state")
-            said = f"{said}\n{complaint}" if complaint else said
+            said = f"{said}\n{complaint}"
         if state.strip() != "device":
             raise self.refusal(said or state)
         if "shell_v2" not in self._adb("features")[0].split():

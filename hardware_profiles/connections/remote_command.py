@@ -16,15 +16,21 @@ _MARK = re.compile(r"trimfit-exit:(\d+|folder)\n?")
 _ENDED_BY_TIME = (124, 137, 143)  # timeout's own; killed after that; busybox's timeout says 128 + SIGTERM
 
 
+# Marked as the session's before it looks whether the session is there; the session, when it ends, hides its folder
+# before it looks for marks. So none is missed, however close the two come.
+_START = '[ -d "${TRIMFIT_COMMAND%/*/}" ] && exec timeout -k "$0" "$@"'
+
+
 def wrapped(command: Sequence[str], *, seconds: float, label: str, folder: str | None, env: Mapping[str, str]) -> str:
     """A script for `sh -c` that runs `command` under `timeout` and writes its exit code to stderr.
 
-    Only that mark says that the command ended: clients of ssh and adb give exit codes of their own for a lost link.
+    Only that mark says that the command ended: clients of ssh and adb give exit codes of their own for a lost link. It
+    is not made any more when the session has ended.
 
     Args:
         command: program and arguments.
         seconds: time limit there.
-        label: set as TRIMFIT_COMMAND, by which the far side finds all that the command started.
+        label: "SESSION'S FOLDER/NUMBER/", set as TRIMFIT_COMMAND, by which all that the command started is found there.
         folder: where it runs, if not None.
         env: further environment variables.
     """
@@ -32,11 +38,13 @@ def wrapped(command: Sequence[str], *, seconds: float, label: str, folder: str |
     if names:
         raise ValueError(f"got {names[0]!r} as the name of an environment variable, expected letters, digits and _")
     exports = " ".join(f"{name}={shlex.quote(value)}" for name, value in {**env, "TRIMFIT_COMMAND": label}.items())
-    change = f"cd {shlex.quote(folder)} 2>/dev/null || {{ echo trimfit-exit:{NO_FOLDER} >&2; exit; }}\n"
+    change = ""
+    if folder is not None:
+        change = f"cd {shlex.quote(folder)} 2>/dev/null || {{ echo trimfit-exit:{NO_FOLDER} >&2; exit; }}\n"
+    limited = f"sh -c {shlex.quote(_START)} {KILL_AFTER_SECONDS} {_whole(seconds)} {shlex.join(command)}"
     return (
-        f"{change if folder is not None else ''}"
-        f"(export {exports}; exec timeout -k {KILL_AFTER_SECONDS} {_whole(seconds)} {shlex.join(command)})\n"
-        'echo "trimfit-exit:$?" >&2'
+        f"{change}(export {exports}; exec {limited})\n"
+        f"code=$?; [ -d {shlex.quote(label.rsplit('/', 2)[0])} ] && echo trimfit-exit:$code >&2"
     )
 
 

@@ -64,11 +64,12 @@ for old in "$root"/trimfit.*; do
     keeper=${old#"$root"/trimfit.}
     keeper=${keeper%%.*}
     [ "$old" != "$lost" ] && grep -qs trimfit "/proc/$keeper/cmdline" && continue
-    end_commands "$old/"
-    rm -rf "$old"
+    mv "$old" "${old%.ended}.ended" 2>/dev/null
+    end_commands "${old%.ended}/"
+    rm -rf "${old%.ended}.ended"
 done
 folder=$(LC_ALL=C mktemp -d "$root/trimfit.$$.XXXXXX" 2>&1) || { echo "trimfit-refused|$folder"; exit; }
-trap 'end_commands "$folder/"; rm -rf "$folder"' EXIT
+trap 'mv "$folder" "$folder.ended"; end_commands "$folder/"; rm -rf "$folder.ended"' EXIT
 trap exit HUP INT TERM PIPE
 echo "trimfit-ready|$sha256|$folder"
 while beat=$(timeout $patience head -c 2 2>/dev/null) && [ "$beat" = . ]; do echo .; done

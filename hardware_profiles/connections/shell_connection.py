@@ -92,8 +92,8 @@ class ShellConnection:
         `words` is what an error calls it. Raises OSError when `stdout` cannot be written.
         """
         what, script, label = self._script(command, seconds, folder, env, words)
-        sink = io.BytesIO() if stdout is None else stdout
-        process = Pipe(self.argv(script), subprocess.DEVNULL if stdin is None else stdin, sink)
+        output = io.BytesIO()
+        process = Pipe(self.argv(script), subprocess.DEVNULL if stdin is None else stdin, stdout or output)
         self._add(process)
         try:
             stderr, took = process.wait(seconds + KILL_AFTER_SECONDS + LINK_SECONDS)
@@ -103,7 +103,7 @@ class ShellConnection:
         finally:
             process.close()
         exit_code, said = what.exit_code(stderr, took)
-        return Completed(exit_code, sink.getvalue().decode(errors="replace") if stdout is None else "", said)
+        return Completed(exit_code, output.getvalue().decode(errors="replace"), said)
 
     def start(
         self, command: Sequence[str], *, seconds: float, folder: str | None = None, env: Mapping[str, str] = {}

@@ -20,14 +20,28 @@ from benchmarks.errors import DeviceFullError, DeviceLostError, DeviceTimeoutErr
 from hardware_profiles.connections import Connection, connect
 
 
-def running(mark: str) -> bool:
-    """Whether a process with `mark` among its arguments still runs, within two seconds."""
+def mark(number: int) -> str:
+    """Seconds to sleep that no other test run on this machine sleeps."""
+    return f"{number}.{os.getpid()}"
+
+
+def running(number: int) -> bool:
+    """Whether something still sleeps for so long after two seconds."""
     for _ in range(20):
         lines = [" ".join(p.info["cmdline"] or ()) for p in psutil.process_iter(["cmdline"])]
-        if not any(f"sleep {mark}" in line for line in lines):
+        if not any(f"sleep {mark(number)}" in line for line in lines):
             return False
         time.sleep(0.1)
     return True
+
+
+def gone(connection: Connection, path: str) -> bool:
+    """Whether there is no such path any more, within two seconds."""
+    for _ in range(20):
+        if connection.run(["ls", path]).exit_code:
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def test_a_command_gives_its_output_its_errors_and_its_exit_code_apart(connection: Connection):
@@ -64,16 +78,18 @@ def test_folder_and_environment_are_those_asked_for(connection: Connection):
 
 
 def test_a_command_that_outlives_its_limit_is_ended_there(connection: Connection):
-    with pytest.raises(DeviceTimeoutError, match=r"^got no end of `sleep 4011` on .* within 1 s, expected one: .*$"):
-        connection.run(["sleep", "4011"], seconds=1)
-    assert not running("4011")
+    with pytest.raises(
+        DeviceTimeoutError, match=r"^got no end of `sleep 4011[.0-9]*` on .* within 1 s, expected one: .*$"
+    ):
+        connection.run(["sleep", mark(4011)], seconds=1)
+    assert not running(4011)
     assert connection.run(["true"]).exit_code == 0
 
 
 def test_what_ignores_the_polite_signal_is_killed(connection: Connection):
     with pytest.raises(DeviceTimeoutError):
-        connection.run(["sh", "-c", "trap '' TERM; sleep 4012; sleep 4012"], seconds=1)
-    assert not running("4012")
+        connection.run(["sh", "-c", f"trap '' TERM; sleep {mark(4012)}; sleep {mark(4012)}"], seconds=1)
+    assert not running(4012)
 
 
 def test_lines_go_there_and_back(connection: Connection):
@@ -96,21 +112,24 @@ def test_the_end_of_lines_is_none_as_often_as_it_is_asked_for(connection: Connec
 
 
 def test_silence_is_told_from_the_end(connection: Connection):
-    with connection.start(["sleep", "4013"], seconds=30) as it, pytest.raises(DeviceTimeoutError, match="no line"):
+    with connection.start(["sleep", mark(4013)], seconds=30) as it, pytest.raises(DeviceTimeoutError, match="no line"):
         it.read(0.1)
-    assert not running("4013")
+    assert not running(4013)
 
 
 def test_a_started_command_has_its_limit_there(connection: Connection):
-    with connection.start(["sleep", "4014"], seconds=1) as it, pytest.raises(DeviceTimeoutError, match="within 1 s"):
+    with (
+        connection.start(["sleep", mark(4014)], seconds=1) as it,
+        pytest.raises(DeviceTimeoutError, match="within 1 s"),
+    ):
         it.read(20)
-    assert not running("4014")
+    assert not running(4014)
 
 
 def test_closing_ends_what_does_not_end_by_itself_and_what_that_left_in_the_background(connection: Connection):
-    with connection.start(["sh", "-c", "setsid sleep 4015 & echo up; sleep 4015"], seconds=600) as it:
+    with connection.start(["sh", "-c", f"setsid sleep {mark(4015)} & echo up; sleep {mark(4015)}"], seconds=600) as it:
         assert it.read(10) == "up"
-    assert not running("4015")
+    assert not running(4015)
 
 
 def test_files_arrive_as_they_were_and_come_back_so(connection: Connection, tmp_path: Path):
@@ -193,9 +212,9 @@ def test_a_command_in_a_folder_that_is_gone_is_refused(connection: Connection):
 
 
 def test_closing_ends_all_that_runs_and_may_be_repeated(connection: Connection):
-    it = connection.start(["sleep", "4016"], seconds=600)
+    it = connection.start(["sleep", mark(4016)], seconds=600)
     connection.close()
-    assert not running("4016")
+    assert not running(4016)
     it.close()
     connection.close()
     assert connection.run(["echo", "again"]).stdout == "again\n"
@@ -205,8 +224,8 @@ def test_an_interrupt_here_ends_the_command_there(connection: Connection):
     connection.run(["true"])
     threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
     with pytest.raises(KeyboardInterrupt):
-        connection.run(["sleep", "4018"], seconds=600)
-    assert not running("4018")
+        connection.run(["sleep", mark(4018)], seconds=600)
+    assert not running(4018)
 
 
 ABANDONED = """
@@ -214,33 +233,34 @@ import sys
 from hardware_profiles.connections import connect
 connection = connect(sys.argv[1])
 with connection.folder() as folder:
-    running = connection.start(["sleep", "4019"], seconds=600, folder=folder)
+    running = connection.start(["sleep", sys.argv[2]], seconds=600, folder=folder)
     print(folder, flush=True)
     running.read(600)
 """
 
 
 def test_when_this_process_is_killed_nothing_stays_there(connection: Connection):
-    owner = subprocess.Popen([sys.executable, "-c", ABANDONED, connection.name], stdout=subprocess.PIPE, text=True)
+    abandon = [sys.executable, "-c", ABANDONED, connection.name, mark(4019)]
+    owner = subprocess.Popen(abandon, stdout=subprocess.PIPE, text=True)
     assert owner.stdout is not None
     with owner.stdout:
         folder = owner.stdout.readline().strip()
     assert connection.run(["ls", folder]).exit_code == 0
     owner.kill()
     owner.wait()
-    assert not running("4019")
-    assert connection.run(["ls", folder.rpartition("/")[0]]).exit_code != 0
+    assert not running(4019)
+    assert gone(connection, folder.rpartition("/")[0])
 
 
 def test_what_a_killed_session_left_is_removed_by_the_next(connection: Connection):
     with connection.folder() as folder:
         session = folder.rpartition("/")[0]
         keeper = session.split(".")[1]
-        it = connection.start(["sleep", "4017"], seconds=600)
+        it = connection.start(["sleep", mark(4017)], seconds=600)
         connection.run(["kill", "-KILL", keeper])
-        time.sleep(0.2)
-        assert connection.run(["ls", session]).exit_code != 0
-    assert not running("4017")
+        with connect(connection.name) as another:
+            assert another.run(["ls", session]).exit_code != 0
+    assert not running(4017)
     it.close()
 
 

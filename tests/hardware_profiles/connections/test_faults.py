@@ -11,7 +11,7 @@ from typing import IO, Any
 
 import pytest
 from far_sides import Adbd, Sshd, ssh_config
-from test_connections import running
+from test_connections import mark, running
 
 from benchmarks.errors import DeviceFullError, DeviceLostError, DeviceUnreachableError
 from hardware_profiles.connections import Completed, Connection, connect, session, transfer
@@ -19,11 +19,11 @@ from hardware_profiles.connections.shell_connection import ShellConnection
 from hardware_profiles.connections.ssh import SshConnection
 
 
-def nothing_left(far: Sshd | Adbd, mark: str = "none", seconds: float = 5) -> bool:
-    """Whether no file and no process is there, within some seconds."""
+def nothing_left(far: Sshd | Adbd, number: int = 0, seconds: float = 5) -> bool:
+    """Whether no file and no process that sleeps for `number` is there, within some seconds."""
     for _ in range(int(seconds * 10)):
         if far.left_behind == []:
-            return not running(mark)
+            return not running(number)
         time.sleep(0.1)
     return False
 
@@ -37,23 +37,25 @@ def test_a_link_that_is_cut_in_the_middle_of_a_command_leaves_nothing_and_can_be
         with connection.folder() as folder:
             connection.run(["touch", "kept"], folder=folder)
             soon(far.cut)
-            with pytest.raises(DeviceLostError, match=r"^got no end of `sleep 4101` .*link was lost.*; see that .*$"):
-                connection.run(["sleep", "4101"], folder=folder)
-            assert nothing_left(far, "4101")
+            with pytest.raises(
+                DeviceLostError, match=r"^got no end of `sleep 4101[.0-9]*` .*link was lost.*; see that .*$"
+            ):
+                connection.run(["sleep", mark(4101)], folder=folder)
+            assert nothing_left(far, 4101)
         assert connection.run(["echo", "again"]).stdout == "again\n"
     assert nothing_left(far)
 
 
 def test_a_link_that_is_cut_while_lines_go_back_and_forth_is_told_from_their_end(far: Sshd | Adbd):
     with connect(far.name) as connection:
-        with connection.start(["sh", "-c", "cat; sleep 4102"], seconds=600) as it:
+        with connection.start(["sh", "-c", f"cat; sleep {mark(4102)}"], seconds=600) as it:
             it.write("one")
             assert it.read(10) == "one"
             soon(far.cut)
             with pytest.raises(DeviceLostError, match="link was lost"):
                 it.read(20)
             it.write("nobody is there")
-        assert nothing_left(far, "4102")
+        assert nothing_left(far, 4102)
         assert connection.run(["true"]).exit_code == 0
 
 
@@ -156,8 +158,8 @@ def test_a_silent_link_is_given_up_on_both_sides(adbd: Adbd, monkeypatch):
         connection.run(["true"], folder=folder)
         with adbd.link_down():
             with pytest.raises(DeviceLostError, match="link was lost"):
-                connection.run(["sleep", "4103"], seconds=600)
-            assert nothing_left(adbd, "4103")
+                connection.run(["sleep", mark(4103)], seconds=600)
+            assert nothing_left(adbd, 4103)
         for _ in range(10):
             try:
                 assert connection.run(["echo", "again"]).stdout == "again\n"
