@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.answers import answer_differences
 from benchmarks.benchmark_result import BenchmarkResult, ThroughputPoint
 from benchmarks.budget import Budget
 from benchmarks.contestant import Contestant, Launch
@@ -19,6 +19,8 @@ from benchmarks.inputs import random_pool
 from benchmarks.machine_peak import machine_peak
 from benchmarks.measurement import Measurement
 from benchmarks.model_file import read_model_file
+from benchmarks.place import current_place
+from benchmarks.provenance import EMULATED
 from benchmarks.sampling import measure
 from benchmarks.workload import Workload
 
@@ -38,6 +40,7 @@ def benchmark_files(
     dims: Mapping[str, int] | None = None,
     budget: Budget | None = None,
     options: Mapping[str, Any] | None = None,
+    options_here: Mapping[str, Any] | None = None,
     env: Mapping[str, str] | None = None,
     progress: Progress | None = None,
     inputs: str | Path | None = None,
@@ -52,6 +55,8 @@ def benchmark_files(
         dims: sizes of other symbolic dimensions by name.
         budget: of the timing, see `measure`.
         options: of onnxruntime, see `Contestant.options`; the same for all files.
+        options_here: what replaces some of them on this machine, when the files are timed elsewhere and their answers
+            are held against those of this machine.
         env: environment variables of the processes, see `Contestant.env`.
         progress: called with the share done, 0 to 1.
         inputs: an .npz of real inputs, see `Contestant.inputs`; made up at random without.
@@ -77,6 +82,9 @@ def benchmark_files(
     files = tuple(read_model_file(entry.model, entry.name, workload, entry.dims) for entry in contestants)
     share = MEASURING_SHARE if throughput else 1.0
     measurements = measure(contestants, budget=budget, seed=seed, progress=_part(progress, 0.0, share))
+    answers = _answers(contestants, options_here or {}, seed)
+    if current_place().provenance == EMULATED:
+        return BenchmarkResult(measurements=measurements, files=files, answers=answers)
     kinds = sorted({file.precision for file in files if file.flops is not None})
     return BenchmarkResult(
         measurements=measurements,
@@ -84,6 +92,7 @@ def benchmark_files(
         peaks=tuple(machine_peak(workload.threads, kind) for kind in kinds),
         energy=_energy(contestants, measurements, seed),
         throughput=_throughput(contestants, seed, _part(progress, share, 1.0)) if throughput else (),
+        answers=answers,
     )
 
 
@@ -112,8 +121,7 @@ def throughput_workloads(workload: Workload, cores: int) -> list[Workload]:
 
 
 def _throughput(contestants: Sequence[Contestant], seed: int, progress: Progress | None) -> tuple[ThroughputPoint, ...]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workloads = throughput_workloads(contestants[0].workload, cores)
+    workloads = throughput_workloads(contestants[0].workload, current_place().cores)
     points = []
     for number, workload in enumerate(workloads, 1):
         asked = [entry.model_copy(update={"workload": workload, "inputs": None}) for entry in contestants]
@@ -132,9 +140,26 @@ def _point(measurement: Measurement, workload: Workload) -> ThroughputPoint:
     )
 
 
+def _answers(contestants: Sequence[Contestant], options_here: Mapping[str, Any], seed: int) -> dict[str, float]:
+    """None where the models ran here."""
+    if current_place().is_here:
+        return {}
+    with tempfile.TemporaryDirectory(prefix="trimfit-") as folder:
+        pools = {entry.name: entry.inputs or _pool(entry, Path(folder), seed) for entry in contestants}
+        return answer_differences(contestants, pools, options_here)
+
+
+def _pool(contestant: Contestant, folder: Path, seed: int) -> Path:
+    path = folder / f"{len(list(folder.iterdir()))}.npz"
+    np.savez(path, **random_pool(contestant.model, contestant.workload, contestant.dims, seed=seed))  # type: ignore[arg-type]
+    return path
+
+
 def _energy(contestants: Sequence[Contestant], measurements: Sequence[Measurement], seed: int) -> tuple[Energy, ...]:
     """Each contestant alone for a second, in one more launch; no launch where the counters cannot be read."""
     try:
+        if not (place := current_place()).is_here:
+            raise TrimfitError(f"energy unknown: counters are read on this machine only, not on {place.name}")
         read_counters()
     except TrimfitError as error:
         return tuple(Energy(name=entry.name, reason=str(error)) for entry in contestants)
@@ -143,8 +168,7 @@ def _energy(contestants: Sequence[Contestant], measurements: Sequence[Measuremen
 
 def _energy_of(contestant: Contestant, call_seconds: float, seed: int) -> Energy:
     with tempfile.TemporaryDirectory(prefix="trimfit-") as folder:
-        pool = Path(folder) / "inputs.npz"
-        np.savez(pool, **random_pool(contestant.model, contestant.workload, contestant.dims, seed=seed))  # type: ignore[arg-type]
+        pool = _pool(contestant, Path(folder), seed)
         with Launch(contestant, pool, seed) as launch:
             launch.ready()
             launch.ask("load", cpus=[])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from benchmarks.comparison import Comparison, compare
 from benchmarks.energy import Energy
@@ -13,6 +13,7 @@ from benchmarks.errors import TrimfitError
 from benchmarks.machine_peak import MachinePeak
 from benchmarks.measurement import Measurement
 from benchmarks.model_file import ModelFile
+from benchmarks.provenance import EMULATED
 from benchmarks.stability import instability
 
 __all__ = ["BenchmarkResult", "Row", "ThroughputPoint"]
@@ -55,12 +56,27 @@ class BenchmarkResult(BaseModel):
     peaks: tuple[MachinePeak, ...] = ()
     energy: tuple[Energy, ...] = ()
     throughput: tuple[ThroughputPoint, ...] = ()
+    answers: dict[str, float] = {}
+    """Of models that ran elsewhere, by name: the largest difference of their outputs from those here, relative to the
+    largest output."""
+
+    @model_validator(mode="after")
+    def _holds_no_emulated_time(self) -> BenchmarkResult:
+        held = [name for name in ("peaks", "energy", "throughput") if getattr(self, name)]
+        if self.is_emulated and held:
+            raise ValueError(f"what is {EMULATED} can hold no {held[0]}: measure on the device")
+        return self
+
+    @property
+    def is_emulated(self) -> bool:
+        """Whether models were only tried, in an emulator, and nothing was timed."""
+        return any(m.provenance == EMULATED for m in self.measurements)
 
     @property
     def comparisons(self) -> tuple[Comparison, ...]:
         """Every other contestant against the first."""
         first, *others = self.measurements
-        return tuple(compare(first, other) for other in others)
+        return () if self.is_emulated else tuple(compare(first, other) for other in others)
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -91,6 +107,8 @@ class BenchmarkResult(BaseModel):
         m = self.measurements[0]
         runtime = m.environment.packages.get("onnxruntime", "")
         launches = len(m.launches)
+        if self.is_emulated:
+            return f"{m.subject.workload} on {m.environment.cpu}, emulated: models are tried, and nothing is timed"
         return (
             f"{m.subject.workload} on {m.environment.cpu} ({m.environment.cores} cores), "
             f"{m.subject.runtime} {runtime}".rstrip()

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import tempfile
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
 from benchmarks.errors import TrimfitError
 from benchmarks.measurement import Subject
 from benchmarks.onnx_file import file_bytes, file_sha256
+from benchmarks.place import Place, current_place
+from benchmarks.worker.__main__ import version
 from benchmarks.workload import Workload
 
-__all__ = ["Contestant", "Launch"]
+__all__ = ["LIBRARY", "Contestant", "Launch", "check_version", "options_at"]
 
-WORKER = Path(__file__).parent / "worker"
 PATIENCE_SECONDS = 600.0  # for one answer of a worker, after which it is ended
 BUILT_IN = "onnxruntime-cpu"
+LIBRARY = "custom_op_library"  # of the options, the one that names a file
 
 
 class Contestant(BaseModel):
@@ -79,8 +75,8 @@ class Contestant(BaseModel):
     def _settings(self) -> dict[str, Any]:
         """All that decides how the model runs; libraries by their content, wherever they lie."""
         settings = {**self.options, "env": self.env} if self.env else dict(self.options)
-        if "custom_op_library" in settings:
-            settings["custom_op_library"] = _by_content(settings["custom_op_library"])
+        if LIBRARY in settings:
+            settings[LIBRARY] = _by_content(settings[LIBRARY])
         if "library" in settings.get("ep", {}):
             settings["ep"] = {**settings["ep"], "library": _by_content(settings["ep"]["library"])}
         return settings
@@ -89,6 +85,8 @@ class Contestant(BaseModel):
 class Launch:
     """One process of a contestant. Use as a context manager: the process never outlives the block.
 
+    It runs at the place in force.
+
     Raises:
         TrimfitError: from every method, with one line that names the contestant, when the process fails or
             dies.
@@ -96,26 +94,19 @@ class Launch:
 
     def __init__(self, contestant: Contestant, inputs: Path, seed: int, names: tuple[str, ...] | None = None) -> None:
         self.contestant = contestant
+        place = current_place()
         job = {
-            "model": str(contestant.model),
+            "model": place.file(contestant.model),
             "runtime": contestant.runtime,
-            "options": contestant.options,
+            "options": options_at(place, contestant.options),
             "threads": contestant.workload.threads,
-            "inputs": str(inputs),
+            "inputs": place.file(inputs),
             "names": list(names) if names else None,
             "lengths": [p.seq_len for p, _ in contestant.workload.points()] if contestant.workload.lengths else None,
             "seed": seed,
-            "loader": str(contestant.loader) if contestant.loader else None,
+            "loader": place.file(contestant.loader) if contestant.loader else None,
         }
-        self.log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the process, closed in end())
-        self.process = subprocess.Popen(
-            [str(contestant.python or sys.executable), str(WORKER), json.dumps(job, default=str)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.log,
-            text=True,
-            env={**os.environ, **contestant.env},
-        )
+        self.process = place.start(job, python=contestant.python, env=contestant.env)
 
     def __enter__(self) -> Launch:
         return self
@@ -127,37 +118,26 @@ class Launch:
 
     def ready(self) -> Mapping[str, Any]:
         """Wait until the runtime is imported."""
-        return self._answer()
+        answer = self._answer()
+        check_version(answer, current_place().name)
+        return answer
 
     def ask(self, command: str, **arguments: Any) -> Mapping[str, Any]:
         """Send one command of the worker ("load", "warm", "turn", "end") and wait for its answer."""
-        assert self.process.stdin is not None
-        try:
-            self.process.stdin.write(json.dumps({command: arguments}) + "\n")
-            self.process.stdin.flush()
-        except OSError:
-            pass  # the process is gone: reading its answer says how
+        self.process.write(json.dumps({command: arguments}))
         return self._answer()
 
     def close(self) -> None:
         """End the process and wait for it."""
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        for stream in (self.process.stdin, self.process.stdout, self.log):
-            if stream is not None and not stream.closed:
-                _close(stream)
+        self.process.close()
 
     def _answer(self) -> Mapping[str, Any]:
-        assert self.process.stdout is not None
-        watchdog = threading.Timer(PATIENCE_SECONDS, self.process.kill)
-        watchdog.start()
-        try:
-            line = self.process.stdout.readline()
-        finally:
-            watchdog.cancel()
+        line = self.process.read(PATIENCE_SECONDS)
         if not line:
-            raise TrimfitError(self._obituary())
+            raise TrimfitError(
+                f"the process timing {self.contestant.name} ({self.contestant.model.name}) {self.process.ending()}: "
+                "check the model in its runtime alone"
+            )
         answer = json.loads(line)
         if "error" in answer:
             raise TrimfitError(
@@ -167,28 +147,22 @@ class Launch:
         ok: Mapping[str, Any] = answer["ok"]
         return ok
 
-    def _obituary(self) -> str:
-        code = self.process.wait()
-        end = f"exit code {code}"
-        if code < 0:
-            end = f"signal {signal.Signals(-code).name}"
-            end += ", likely out of memory or time" if -code == signal.SIGKILL else ""
-        self.log.seek(0)
-        lines = self.log.read().decode(errors="replace").strip().splitlines()
-        said = f"; it said: {lines[-1]}" if lines else ""
-        return (
-            f"the process timing {self.contestant.name} ({self.contestant.model.name}) died ({end}){said}: "
-            "check the model in its runtime alone"
+
+def options_at(place: Place, options: Mapping[str, Any]) -> dict[str, Any]:
+    """A runtime's options with the names that its files have at a place."""
+    library = options.get(LIBRARY)
+    return {**options, LIBRARY: place.file(Path(library))} if library else dict(options)
+
+
+def check_version(answer: Mapping[str, Any], where: str) -> None:
+    """Refuse a worker that is not this trimfit's, by its first answer."""
+    if (found := answer.get("worker")) != version():
+        raise TrimfitError(
+            f"got worker {found} on {where}, expected {version()}, which this trimfit sends:"
+            " remove what was left there by another version and run it again"
         )
 
 
 def _by_content(name: object) -> object:
     library = Path(str(name))
     return f"{library.name} sha256:{file_sha256(library)}" if library.is_file() else name
-
-
-def _close(stream: IO[Any]) -> None:
-    try:
-        stream.close()
-    except OSError:
-        return  # the pipe of a process that died: nothing left to flush to

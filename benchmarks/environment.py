@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from benchmarks.control_group import read_control_group
 
-__all__ = ["Environment", "MachineState", "read_environment", "read_state"]
+__all__ = ["Environment", "MachineState", "cpu_flags", "cpu_in_words", "read_environment", "read_state"]
 
 CPU_FOLDER = Path("/sys/devices/system/cpu")
 PACKAGES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-ep-openvino", "numpy", "onnx")
@@ -43,6 +43,10 @@ class MachineState(BaseModel):
     """Thermal throttling events since boot, summed over the cores."""
     temperature_c: float | None = None
     """The hottest sensor."""
+    zones_c: dict[str, float] = {}
+    """Every sensor by its name, of a machine that is reached through a connection."""
+    slowed: tuple[str, ...] = ()
+    """What heat or a weak supply slowed down since the state before, in sentences with a remedy."""
 
 
 class Environment(BaseModel):
@@ -81,6 +85,12 @@ def read_environment() -> Environment:
     """Read this machine's facts (cached) and its present state; about a millisecond after the first call."""
     affinity = tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
     return Environment(**_facts(), affinity=affinity, governor=_governor(), before=read_state())
+
+
+def cpu_flags() -> tuple[str, ...]:
+    """The flags of this machine's CPU (cached)."""
+    flags: tuple[str, ...] = _facts()["isa"]
+    return flags
 
 
 def read_state() -> MachineState:
@@ -126,18 +136,23 @@ def _cpu() -> tuple[str, tuple[str, ...]]:
 
         info = cpuinfo.get_cpu_info()
         return info.get("brand_raw", platform.processor()), tuple(sorted(info.get("flags", ())))
-    fields = [line.partition(":") for line in text.splitlines()]
+    return cpu_in_words(text, platform.machine())
+
+
+def cpu_in_words(cpuinfo: str, machine: str) -> tuple[str, tuple[str, ...]]:
+    """Name and flags of a CPU from the text of its /proc/cpuinfo; `machine` is what `uname -m` says there."""
+    fields = [line.partition(":") for line in cpuinfo.splitlines()]
     facts = {key.strip().lower(): value.strip() for key, _, value in fields}
-    name = facts.get("model name") or facts.get("hardware") or _arm_name(facts) or platform.machine()
+    name = facts.get("model name") or facts.get("hardware") or _arm_name(facts, machine) or machine
     flags = facts.get("flags") or facts.get("features") or ""
     return name, tuple(sorted(flags.split()))
 
 
-def _arm_name(facts: dict[str, str]) -> str | None:
+def _arm_name(facts: dict[str, str], machine: str) -> str | None:
     """ARM kernels give numbers instead of a name: they identify the core all the same."""
     if "cpu part" not in facts:
         return None
-    return f"{platform.machine()} implementer {facts.get('cpu implementer', '?')} part {facts['cpu part']}"
+    return f"{machine} implementer {facts.get('cpu implementer', '?')} part {facts['cpu part']}"
 
 
 def _packages() -> dict[str, str]:

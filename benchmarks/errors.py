@@ -1,6 +1,6 @@
 """The errors a user can cause: one line that says what was got, what was expected and what to do next."""
 
-__all__ = ["DeviceUnreachableError", "TrimfitError"]
+__all__ = ["DeviceFullError", "DeviceLostError", "DeviceTimeoutError", "DeviceUnreachableError", "TrimfitError"]
 
 
 class TrimfitError(Exception):
@@ -9,3 +9,15 @@ class TrimfitError(Exception):
 
 class DeviceUnreachableError(TrimfitError):
     """The device cannot be reached, or was lost."""
+
+
+class DeviceLostError(DeviceUnreachableError):
+    """The link to the device broke while something ran there; what was measured before is not affected."""
+
+
+class DeviceTimeoutError(DeviceUnreachableError):
+    """A command on the device did not end, or did not answer, within its time limit."""
+
+
+class DeviceFullError(DeviceUnreachableError):
+    """A disk is full, there or here."""

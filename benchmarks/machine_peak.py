@@ -11,9 +11,10 @@ from onnx import TensorProto, helper, numpy_helper
 from pydantic import BaseModel, ConfigDict
 
 from benchmarks.budget import Budget
-from benchmarks.calls import measure_calls
+from benchmarks.place import Place, current_place
+from benchmarks.rig import Graph
 
-__all__ = ["GraphCall", "MachinePeak", "machine_peak"]
+__all__ = ["MachinePeak", "machine_peak"]
 
 Precision = Literal["fp32", "int8"]
 
@@ -42,38 +43,28 @@ class MachinePeak(BaseModel):
         return gflops / self.gflops
 
 
-@lru_cache(maxsize=8)
 def machine_peak(threads: int = 1, precision: Precision = "fp32") -> MachinePeak:
-    """Measure the peak at so many threads; about a second the first time, remembered afterwards.
+    """Measure the peak of the place in force; about a second the first time, remembered afterwards.
 
     Args:
         threads: of the session.
         precision: "fp32", or "int8" (8-bit integers accumulated in 32 bits).
     """
-    calls = {str(shape): _product(shape, threads, precision) for shape in SHAPES}
-    seconds = measure_calls(calls, budget=Budget(max_seconds=SECONDS), threads=threads)
+    return _peak(current_place(), threads, precision)
+
+
+@lru_cache(maxsize=8)
+def _peak(place: Place, threads: int, precision: Precision) -> MachinePeak:
+    with place.rig() as rig:
+        for shape in SHAPES:
+            rig.load(str(shape), _product(shape, threads, precision))
+        seconds = rig.measure(budget=Budget(max_seconds=SECONDS))
     rates = {shape: 2e-9 * np.prod(shape) / float(seconds[str(shape)].min()) for shape in SHAPES}
     best = max(rates, key=lambda shape: rates[shape])
     return MachinePeak(gflops=float(rates[best]), threads=threads, precision=precision, shape=best)
 
 
-class GraphCall:
-    """An ONNX model with its inputs, as a call without arguments."""
-
-    def __init__(self, model: bytes, feed: dict[str, np.ndarray], threads: int) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        self.feed = feed
-        self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-
-    def __call__(self) -> object:
-        """Run it."""
-        return self.session.run(None, self.feed)
-
-
-def _product(shape: tuple[int, int, int], threads: int, precision: Precision) -> GraphCall:
+def _product(shape: tuple[int, int, int], threads: int, precision: Precision) -> Graph:
     rows, width, out = shape
     kind, dtype = TYPES[precision]
     rng = np.random.default_rng(0)
@@ -88,4 +79,4 @@ def _product(shape: tuple[int, int, int], threads: int, precision: Precision) ->
         [numpy_helper.from_array(weights, "w")],
     )
     model: onnx.ModelProto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    return GraphCall(model.SerializeToString(), {"x": left}, threads)
+    return Graph(model.SerializeToString(), {"x": left}, threads)

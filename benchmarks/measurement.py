@@ -10,18 +10,17 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from benchmarks import statistics
 from benchmarks.environment import Environment
 from benchmarks.errors import TrimfitError
+from benchmarks.provenance import EMULATED, Provenance
 from benchmarks.samples import Samples
 from benchmarks.statistics import Interval
 from benchmarks.workload import Workload
 
 __all__ = ["LaunchFacts", "Measurement", "Provenance", "Samples", "Subject"]
-
-Provenance = Literal["measured_device", "measured_proxy", "emulated_functional", "modelled", "published"]
 
 INTERRUPTED_SHARE = 0.02  # of a call's time that went to other processes, from which the call counts as interrupted
 INTERRUPTED_SHARE_OF_THREADS = 0.1  # the same with several threads, which also wait for each other
@@ -81,6 +80,13 @@ class Measurement(BaseModel):
     run: str = ""
     """Names the run: contestants of one run took turns, so their rounds can be compared in pairs."""
     seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _holds_no_emulated_time(self) -> Measurement:
+        timed = len(self.samples) or any(launch.load_seconds is not None for launch in self.launches)
+        if self.provenance == EMULATED and timed:
+            raise ValueError(f"what is {EMULATED} can hold no time: measure on the device")
+        return self
 
     @property
     def is_mix(self) -> bool:

@@ -6,13 +6,12 @@ from functools import lru_cache
 
 import numpy as np
 import onnx
-import psutil
 from onnx import TensorProto, helper
 from pydantic import BaseModel, ConfigDict, Field
 
 from benchmarks.budget import Budget
-from benchmarks.calls import measure_calls
-from benchmarks.machine_peak import GraphCall
+from benchmarks.place import Place, current_place
+from benchmarks.rig import Graph
 
 __all__ = ["MemoryBandwidth", "memory_bandwidth"]
 
@@ -33,13 +32,19 @@ class MemoryBandwidth(BaseModel):
     """That were read in each call."""
 
 
-@lru_cache(maxsize=4)
 def memory_bandwidth(threads: int = 1) -> MemoryBandwidth:
-    """Measure it with so many threads: the faster of a sum of rows and a vector times a matrix; a few seconds."""
-    room = min(MOST_BYTES, int(MEMORY_SHARE * psutil.virtual_memory().available))
+    """Measure it at the place in force: the faster of a sum of rows and a vector times a matrix; a few seconds."""
+    return _bandwidth(current_place(), threads)
+
+
+@lru_cache(maxsize=4)
+def _bandwidth(place: Place, threads: int) -> MemoryBandwidth:
+    room = min(MOST_BYTES, int(MEMORY_SHARE * place.free_memory()))
     matrix = np.ones((max(1, room // (4 * COLUMNS)), COLUMNS), np.float32)
-    calls = {name: GraphCall(graph(), _feed(name, matrix), threads) for name, graph in _GRAPHS.items()}
-    seconds = measure_calls(calls, budget=Budget(max_seconds=SECONDS), threads=threads)
+    with place.rig() as rig:
+        for name, graph in _GRAPHS.items():
+            rig.load(name, Graph(graph(), _feed(name, matrix), threads))
+        seconds = rig.measure(budget=Budget(max_seconds=SECONDS))
     fastest = min(float(samples.min()) for samples in seconds.values())
     return MemoryBandwidth(gigabytes_per_second=1e-9 * matrix.nbytes / fastest, threads=threads, bytes=matrix.nbytes)
 

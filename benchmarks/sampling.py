@@ -14,20 +14,22 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.affinity import choose_cpus
 from benchmarks.budget import Budget, Turn, plan_turn
 from benchmarks.calls import measure_calls
 from benchmarks.comparison import compare
 from benchmarks.contestant import Contestant, Launch
-from benchmarks.environment import read_environment
+from benchmarks.environment import Environment
 from benchmarks.errors import TrimfitError
 from benchmarks.inputs import check_pool, model_inputs, random_pool
 from benchmarks.measurement import LaunchFacts, Measurement, Samples
+from benchmarks.place import current_place
+from benchmarks.provenance import EMULATED
 
 __all__ = ["Budget", "measure", "measure_calls"]
 
 WARMUP_CALLS = 3
 WARMUP_SECONDS = 0.05
+MOST_LAUNCHES_ELSEWHERE = 2  # times as many as the budget begins with
 
 Progress = Callable[[float], None]
 
@@ -46,6 +48,9 @@ def measure(
     lengths have a turn each in every round, in one process, as in a deployed model. Launches are added until there
     are enough samples and the interval of every contestant's ratio to the first (of a lone one: of its
     median) is as narrow as the budget wants, or its time is over.
+
+    All of it happens at the place in force. In an emulator every contestant is started and called once, and no time
+    is kept.
 
     Args:
         contestants: at least one, with different names. Give the same workload to those to be compared.
@@ -127,14 +132,17 @@ class _Race:
         self.turns = [(i, at) for i, entry in enumerate(entries) for at in entry.lengths]  # of a round
         self.limit = budget.seconds_for(len(entries), len(self.turns) - len(entries))
         self.start = time.perf_counter()
+        self.waited = 0.0  # seconds that do not count: elsewhere, those of cooling and of starting processes
+        self.worked = 0.0  # CPU seconds of the workers so far
         self.done = 0
         self.subjects = [entry.contestant.subject for entry in entries]
-        self.environment = read_environment()
+        self.place = current_place()
+        self.environment = self.place.environment()
         self.run = uuid.uuid4().hex
 
     @property
     def elapsed(self) -> float:
-        return time.perf_counter() - self.start
+        return time.perf_counter() - self.start - self.waited
 
     def share_done(self) -> float:
         """The nearer of the two ends: launches or time."""
@@ -142,19 +150,26 @@ class _Race:
 
     def finished(self) -> bool:
         """Enough launches, samples and precision; or no time for another launch."""
+        if self.place.provenance == EMULATED:
+            return self.done > 0
         if self.done < self.budget.min_launches:
             return False
-        if self.elapsed * (self.done + 1) / self.done > self.limit:
+        if self.elapsed * (self.done + 1) / self.done > self.limit or self.done >= self._most_launches:
             return True
         enough = self.done >= self.budget.launches and self._samples() >= self.budget.min_samples
         return enough and self._half_width() <= self.budget.precision
+
+    @property
+    def _most_launches(self) -> float:
+        """Elsewhere starts take long and are not counted, but somebody waits for them."""
+        return math.inf if self.place.is_here else MOST_LAUNCHES_ELSEWHERE * self.budget.launches
 
     def _samples(self) -> int:
         return min(entry.columns["kind"].count("timed") // len(entry.lengths) for entry in self.entries)
 
     def _half_width(self) -> float:
         """The widest relative half interval among what will be reported."""
-        first, *others = self.measurements()
+        first, *others = self._measured(self.environment)
         if not others:
             return (first.interval.high - first.interval.low) / 2 / first.interval.center
         if any(other.subject.workload != first.subject.workload for other in others):
@@ -164,8 +179,9 @@ class _Race:
     def launch(self) -> None:
         """Start every contestant once, warm up, and let them take turns."""
         begin = time.perf_counter()
+        self.place.rest()
         threads = max(entry.contestant.workload.threads for entry in self.entries)
-        cpus = choose_cpus(threads, self.rng)
+        cpus = self.place.cpus(threads, self.rng)
         with ExitStack() as stack:
             processes = [stack.enter_context(self._process(entry)) for entry in self.entries]
             for process in processes:
@@ -175,9 +191,14 @@ class _Race:
             for i in self.rng.permutation(len(processes)):
                 facts[i], planned = self._load(self.entries[i], processes[i], cpus)
                 turns |= {(int(i), at): turn for at, turn in planned.items()}
-            self._rounds(processes, turns, time.perf_counter() - begin)
+            setup = time.perf_counter() - begin
+            if not self.place.is_here:
+                self.waited, setup = self.waited + setup, 0.0
+            self._rounds(processes, turns, setup)
             for entry, process, fact in zip(self.entries, processes, facts, strict=True):
-                entry.launches.append(LaunchFacts(cpus=cpus, **fact, **process.ask("end")))
+                end = dict(process.ask("end"))
+                self.worked += end.pop("cpu_seconds", 0.0)
+                entry.launches.append(LaunchFacts(cpus=cpus, **fact, **end))
         self.done += 1
 
     def _process(self, entry: _Entry) -> Launch:
@@ -200,6 +221,8 @@ class _Race:
     def _rounds(self, processes: Sequence[Launch], turns: Mapping[tuple[int, int | None], Turn], setup: float) -> None:
         """The rounds of one launch: as many as the budget says, fewer when the calls are slow."""
         rounds = self.budget.rounds_for(self.limit, setup, sum(turn.seconds for turn in turns.values()))
+        if self.place.provenance == EMULATED:
+            rounds = 0
         for number in range(rounds):
             for place in self.rng.permutation(len(self.turns)):
                 i, at = self.turns[place]
@@ -210,18 +233,26 @@ class _Race:
 
     def measurements(self) -> tuple[Measurement, ...]:
         """What was sampled so far."""
-        environment = self.environment.finished()
+        return self._measured(self.place.finished(self.environment, self.worked))
+
+    def _measured(self, environment: Environment) -> tuple[Measurement, ...]:
+        emulated = self.place.provenance == EMULATED
         return tuple(
             Measurement(
                 subject=subject,
-                samples=Samples.model_validate(entry.columns),
-                launches=tuple(entry.launches),
+                samples=Samples() if emulated else Samples.model_validate(entry.columns),
+                launches=tuple(map(_untimed, entry.launches) if emulated else entry.launches),
                 environment=environment,
+                provenance=self.place.provenance,
                 run=self.run,
                 seed=self.seed,
             )
             for subject, entry in zip(self.subjects, self.entries, strict=True)
         )
+
+
+def _untimed(launch: LaunchFacts) -> LaunchFacts:
+    return launch.model_copy(update={"load_seconds": None})
 
 
 def _where(at: int | None) -> dict[str, int]:

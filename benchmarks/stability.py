@@ -111,7 +111,8 @@ def _machine(m: Measurement) -> list[str]:
         )
     if after is None:
         return sentences
-    if (events := _increase(before.throttles, after.throttles)) > 0:
+    sentences += after.slowed
+    if not after.slowed and (events := _increase(before.throttles, after.throttles)) > 0:
         sentences.append(f"the CPU throttled {events:.0f} times from heat: let it cool or measure for a shorter time")
     stolen = _increase(before.steal_seconds, after.steal_seconds) / _cpu_seconds(m)
     if stolen > MAX_STEAL_SHARE:

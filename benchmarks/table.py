@@ -18,13 +18,23 @@ UNKNOWN = "unknown"
 
 def render(result: BenchmarkResult) -> RenderableType:
     """Conditions, latencies, sizes, throughput, what the comparisons say and what is unstable."""
+    if result.is_emulated:
+        return Group(Text(result.conditions), *_answers(result))
     parts: list[RenderableType] = [Text(result.conditions), _latencies(result), _sizes(result)]
     if result.throughput:
         parts.append(_throughput(result))
     parts += [Text(comparison.sentence) for comparison in result.comparisons]
+    parts += _answers(result)
     parts += [Text(reason) for reason in sorted({entry.reason for entry in result.energy if entry.reason})]
     parts += [Text(f"unstable: {warning}", style="yellow") for warning in result.warnings]
     return Group(*parts)
+
+
+def _answers(result: BenchmarkResult) -> list[Text]:
+    return [
+        Text(f"{name} answers there within {difference:.1e} of its largest answer here")
+        for name, difference in result.answers.items()
+    ]
 
 
 def _latencies(result: BenchmarkResult) -> Table:

@@ -1,9 +1,10 @@
 """What a device is, and what each piece of a transformer costs on it."""
 
 from hardware_profiles.conditions import Conditions
-from hardware_profiles.device import Device, local_device, resolve
+from hardware_profiles.device import Device, is_remote, local_device, resolve
 from hardware_profiles.latency_model import LatencyModel, Prediction
 from hardware_profiles.micro_graph import encoder_graph, random_inputs, unit_graph
+from hardware_profiles.places import reach
 from hardware_profiles.profile import (
     Anchor,
     BreakEven,
@@ -52,12 +53,14 @@ __all__ = [
     "cached_profile",
     "encoder_graph",
     "get",
+    "is_remote",
     "is_stored",
     "local_device",
     "profile_instability",
     "profile_path",
     "profile_table",
     "random_inputs",
+    "reach",
     "resolve",
     "run_profile",
     "runtimes",

@@ -10,21 +10,22 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 
-from benchmarks import Budget, measure_calls
+from benchmarks import Budget
 from benchmarks.crowding import cpus_of_others, is_crowded, wait_for_room
 from benchmarks.environment import read_state
+from benchmarks.place import current_place
+from benchmarks.rig import Graph, Rig
 from hardware_profiles.layer_breaks import just_sparse
 from hardware_profiles.micro_graph import encoder_graph, random_inputs, unit_graph
 from hardware_profiles.profile import Anchor, LatencyProfile, UnitTiming
 from hardware_profiles.profile_request import Effort, ProfileRequest, Whole
 from hardware_profiles.refinement import refined_widths
-from hardware_profiles.runtimes import Runtime, Session
+from hardware_profiles.runtimes import Runtime
 from hardware_profiles.unit import Kind, Unit, weight_bytes
 
-__all__ = ["Bench", "Report", "Timing", "timings", "with_room"]
+__all__ = ["Bench", "Report", "Timing", "graph_of", "timings", "with_room"]
 
 Report = Callable[[str, float], None]
 
@@ -86,6 +87,7 @@ class Bench:
         self.request = request
         self.precision = precision
         self.seed = seed
+        self._inputs = random_inputs(request.workload, seed)
         self._reference = self._encoder("reference", Whole(request.reference))
         self._glue = self._chain(request.unit("glue"), 1, _entry)
 
@@ -113,19 +115,22 @@ class Bench:
     def options(self, alternatives: Mapping[str, Runtime]) -> dict[str, Timing]:
         """Time a whole encoder under each option set."""
         name, whole = next(iter(self.request.anchors(self.precision).items()))
-        with tempfile.TemporaryDirectory(prefix="trimfit-") as folder:
-            model = self._prepared(self._encoder(name, whole), Path(folder))
-            threads = self.request.workload.threads
-            sessions = {n: runtime.at(self.precision).session(model, threads) for n, runtime in alternatives.items()}
-        return self._measure(sessions, lambda label, share: None)
+        with current_place().rig() as rig:
+            with tempfile.TemporaryDirectory(prefix="trimfit-") as folder:
+                model = self._prepared(self._encoder(name, whole), Path(folder))
+                for option, runtime in alternatives.items():
+                    self._load(rig, option, runtime.at(self.precision), model)
+            return self._measure(rig, lambda label, share: None)
 
     def threads(self, counts: Sequence[int]) -> dict[int, Timing]:
         """Time the largest whole encoder with each number of threads."""
         name, whole = next(iter(self.request.anchors(self.precision).items()))
-        with tempfile.TemporaryDirectory(prefix="trimfit-") as folder:
-            model = self._prepared(self._encoder(name, whole), Path(folder))
-            sessions = {f"{count} threads": self.runtime.session(model, count) for count in counts}
-        found = self._measure(sessions, lambda label, share: None, max(counts))
+        with current_place().rig() as rig:
+            with tempfile.TemporaryDirectory(prefix="trimfit-") as folder:
+                model = self._prepared(self._encoder(name, whole), Path(folder))
+                for count in counts:
+                    self._load(rig, f"{count} threads", self.runtime, model, count)
+            found = self._measure(rig, lambda label, share: None)
         return dict(zip(counts, found.values(), strict=True))
 
     # -- what is missing ------------------------------------------------------------------------------------
@@ -185,30 +190,28 @@ class Bench:
         return profile
 
     def _times(self, graphs: Sequence[_Graph], report: Report) -> dict[str, Timing]:
-        sessions = {}
         graphs = [*graphs, self._glue, self._reference]
-        for done, graph in enumerate(graphs):
-            report(f"{self.precision}: building {graph.name}", _BUILDING * done / len(graphs))
-            with tempfile.TemporaryDirectory(prefix="trimfit-") as folder:
-                model = self._prepared(graph, Path(folder))
-                sessions[graph.name] = self.runtime.session(model, self.request.workload.threads)
-        return self._measure(sessions, report)
+        with current_place().rig() as rig:
+            for done, graph in enumerate(graphs):
+                report(f"{self.precision}: building {graph.name}", _BUILDING * done / len(graphs))
+                with tempfile.TemporaryDirectory(prefix="trimfit-") as folder:
+                    self._load(rig, graph.name, self.runtime, self._prepared(graph, Path(folder)))
+            return self._measure(rig, report)
 
-    def _measure(self, sessions: Mapping[str, Session], report: Report, threads: int = 0) -> dict[str, Timing]:
-        """Of calls of as many threads as were asked for, or of at most `threads`."""
-        inputs = random_inputs(self.request.workload, self.seed)
-        calls = {name: partial(session.run, None, inputs) for name, session in sessions.items()}
+    def _load(self, rig: Rig, name: str, runtime: Runtime, model: Path, threads: int | None = None) -> None:
+        workload = self.request.workload
+        rig.load(name, graph_of(runtime, model, self._inputs, threads or workload.threads))
 
+    def _measure(self, rig: Rig, report: Report) -> dict[str, Timing]:
         def part(share: float) -> None:
-            report(f"{self.precision}: timing {len(calls)} graphs in turns", _BUILDING + (1 - _BUILDING) * share)
+            report(f"{self.precision}: timing {len(rig)} graphs in turns", _BUILDING + (1 - _BUILDING) * share)
 
-        effort, threads = self.request.budget, threads or self.request.workload.threads
-        return with_room(lambda: timings(calls, effort, threads, self.seed, part), threads, effort)
+        effort = self.request.budget
+        return with_room(lambda: timings(rig, effort, self.seed, part), rig.threads, effort)
 
     def _prepared(self, graph: _Graph, folder: Path) -> Path:
         fp32, target = graph.build(folder / "fp32.onnx"), folder / "prepared.onnx"
-        rows = [random_inputs(self.request.workload, self.seed)]
-        return self.runtime.prepare(fp32, self.precision, target, calibration=rows)
+        return self.runtime.prepare(fp32, self.precision, target, calibration=[self._inputs])
 
     # -- graphs ---------------------------------------------------------------------------------------------
 
@@ -270,29 +273,38 @@ class Bench:
         return int(np.clip(round(_BYTES_PER_CHAIN / bytes_each), 1, _MOST_REPEAT))
 
 
+def graph_of(runtime: Runtime, model: Path, feed: Mapping[str, np.ndarray], threads: int) -> Graph:
+    """A prepared model as a rig takes it: with the runtime's options, and how it loads it into this process."""
+    return Graph(model, feed, threads, runtime.options(), lambda: runtime.session(model, threads).run)
+
+
 def timings(
-    calls: Mapping[str, Callable[[], object]],
+    rig: Rig,
     effort: Effort,
-    threads: int,
     seed: int,
     advance: Callable[[float], None] = lambda share: None,
 ) -> dict[str, Timing]:
-    """Time calls of so many threads in turns, in a few passes so that progress can be told."""
+    """Time a rig's graphs in turns, in a few passes so that progress can be told."""
     count = _PASSES[effort]
     budget = Budget(
         launches=1,
         rounds=_ROUNDS[effort] // count,
-        max_seconds=_SECONDS_PER_GRAPH[effort] * (_RESTING if threads > 1 else 1) * len(calls) / count,
+        max_seconds=_SECONDS_PER_GRAPH[effort] * (_RESTING if rig.threads > 1 else 1) * len(rig) / count,
     )
     passes = []
     for number in range(count):
         advance(number / count)
-        passes.append(measure_calls(calls, budget=budget, threads=threads, seed=seed + number))
-    return {name: Timing.of(np.concatenate([samples[name] for samples in passes])) for name in calls}
+        passes.append(rig.measure(budget=budget, seed=seed + number))
+    return {name: Timing.of(np.concatenate([samples[name] for samples in passes])) for name in passes[0]}
 
 
 def with_room(measure: Callable[[], dict[str, Timing]], threads: int, effort: Effort) -> dict[str, Timing]:
-    """The timings; where other processes left too few CPUs, taken once more when they rest, or after a while."""
+    """The timings; where other processes left too few CPUs, taken once more when they rest, or after a while.
+
+    At another place than this machine nothing is known of others.
+    """
+    if not current_place().is_here:
+        return measure()
     found = _beside_others(measure)
     if not _crowded(found, threads):
         return found
@@ -326,7 +338,7 @@ def _ladder(profile: LatencyProfile, timing: UnitTiming) -> LatencyProfile:
 
 def _batches(graphs: Iterable[_Graph]) -> Iterator[list[_Graph]]:
     """Cut into runs whose weights fit into memory together; a graph that is too large alone goes alone."""
-    room = _MEMORY_SHARE * psutil.virtual_memory().available / _COPIES_IN_MEMORY
+    room = _MEMORY_SHARE * current_place().free_memory() / _COPIES_IN_MEMORY
     batch: list[_Graph] = []
     for graph in graphs:
         if batch and sum(it.size for it in batch) + graph.size > room:

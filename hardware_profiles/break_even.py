@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from hardware_profiles.bench import timings
+from benchmarks.place import current_place
+from benchmarks.rig import Rig
+from hardware_profiles.bench import graph_of, timings
 from hardware_profiles.linear_graph import linear_graph
 from hardware_profiles.profile import BreakEven
 from hardware_profiles.profile_request import ProfileRequest
@@ -24,8 +25,6 @@ _ALWAYS = 0.0
 NEVER = 2.0
 """More than all weights: dense whatever the zeros."""
 
-Call = Callable[[], object]
-
 
 def measure_break_even(
     runtime: Runtime,
@@ -35,14 +34,12 @@ def measure_break_even(
     seed: int = 0,
 ) -> list[BreakEven]:
     """Time each layer (out_features, in_features) alone: dense, and sparse at a few sparsities, all in turns."""
-    calls: dict[str, Call] = {}
-    for shape in shapes:
-        calls[f"{shape}"] = _call(runtime, request, shape, precision, 0.0, seed)
-        for sparsity in _SPARSITIES:
-            calls[f"{shape} {sparsity}"] = _call(runtime, request, shape, precision, sparsity, seed)
-    seconds = {
-        name: timing.seconds for name, timing in timings(calls, request.budget, request.workload.threads, seed).items()
-    }
+    with current_place().rig() as rig:
+        for shape in shapes:
+            _load(rig, f"{shape}", runtime, request, shape, precision, 0.0, seed)
+            for sparsity in _SPARSITIES:
+                _load(rig, f"{shape} {sparsity}", runtime, request, shape, precision, sparsity, seed)
+        seconds = {name: timing.seconds for name, timing in timings(rig, request.budget, seed).items()}
     return [
         BreakEven(
             out_features=shape[0],
@@ -68,20 +65,24 @@ def crossing(dense: float, sparsities: Sequence[float], seconds: Sequence[float]
     return round(max(_LEAST, found), 3) if found < 1 else NEVER
 
 
-def _call(
-    runtime: Runtime, request: ProfileRequest, shape: tuple[int, int], precision: str, sparsity: float, seed: int
-) -> Call:
-    """The layer as a call: forced to be sparse where there are zeros, else to be dense."""
-    name = f"{shape[0]}x{shape[1]}"
-    forced = {precision: {name: _ALWAYS if sparsity else NEVER}}
+def _load(
+    rig: Rig,
+    name: str,
+    runtime: Runtime,
+    request: ProfileRequest,
+    shape: tuple[int, int],
+    precision: str,
+    sparsity: float,
+    seed: int,
+) -> None:
+    """Load the layer: forced to be sparse where there are zeros, else to be dense."""
+    forced = {precision: {f"{shape[0]}x{shape[1]}": _ALWAYS if sparsity else NEVER}}
     runtime = runtime.with_options({**runtime.options(), "break_even": forced})
+    size = (request.workload.batch, request.workload.seq_len, shape[1])
+    x = np.random.default_rng(seed).standard_normal(size, dtype=np.float32)
     with tempfile.TemporaryDirectory(prefix="trimfit-") as folder:
         path = linear_graph(
             *shape, Path(folder) / "fp32.onnx", pattern=request.pattern(precision), sparsity=sparsity, seed=seed
         )
-        session = runtime.session(
-            runtime.prepare(path, precision, Path(folder) / "prepared.onnx"), request.workload.threads
-        )
-    size = (request.workload.batch, request.workload.seq_len, shape[1])
-    x = np.random.default_rng(seed).standard_normal(size, dtype=np.float32)
-    return partial(session.run, None, {"x": x})
+        model = runtime.prepare(path, precision, Path(folder) / "prepared.onnx")
+        rig.load(name, graph_of(runtime, model, {"x": x}, request.workload.threads))

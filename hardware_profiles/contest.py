@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from functools import partial
 from pathlib import Path
 
-from hardware_profiles.bench import timings
+from benchmarks.place import current_place
+from hardware_profiles.bench import graph_of, timings
 from hardware_profiles.micro_graph import encoder_graph, random_inputs
 from hardware_profiles.profile import LatencyProfile, PrecisionTrial
 from hardware_profiles.profile_request import ProfileRequest
@@ -36,14 +36,14 @@ def contest(runtime: Runtime, request: ProfileRequest, precision: str, rival: st
     shape = next(iter(request.anchors(precision).values())).shape
     length, threads = request.workload.seq_len, request.workload.threads
     feed = random_inputs(request.workload, seed)
-    calls = {}
-    with tempfile.TemporaryDirectory(prefix="trimfit-") as folder:
-        fp32 = Path(folder) / "fp32.onnx"
-        encoder_graph(shape, fp32, activation=request.activation, seq_len=length, seed=seed)
-        for name in (rival, precision):
-            model = runtime.prepare(fp32, name, Path(folder) / f"{name}.onnx", calibration=[feed])
-            calls[name] = partial(runtime.at(name).session(model, threads).run, None, feed)
-    found = timings(calls, request.budget, threads, seed)
+    with current_place().rig() as rig:
+        with tempfile.TemporaryDirectory(prefix="trimfit-") as folder:
+            fp32 = Path(folder) / "fp32.onnx"
+            encoder_graph(shape, fp32, activation=request.activation, seq_len=length, seed=seed)
+            for name in (rival, precision):
+                model = runtime.prepare(fp32, name, Path(folder) / f"{name}.onnx", calibration=[feed])
+                rig.load(name, graph_of(runtime.at(name), model, feed, threads))
+        found = timings(rig, request.budget, seed)
     return PrecisionTrial(
         precision=precision,
         rival=rival,

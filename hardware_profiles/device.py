@@ -5,25 +5,27 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
 from contextlib import AbstractContextManager
 from functools import lru_cache
 
 import psutil
 from pydantic import BaseModel, ConfigDict
 
-from benchmarks.environment import read_environment
-from benchmarks.errors import DeviceUnreachableError
-from benchmarks.measurement import Provenance
+from benchmarks.environment import Environment, read_environment
+from benchmarks.errors import DeviceUnreachableError, TrimfitError
+from benchmarks.local_place import LocalPlace
+from benchmarks.place import Place, current_place
+from benchmarks.provenance import Provenance
 from hardware_profiles.caches import read_caches
 from hardware_profiles.core_kinds import in_words, read_core_kinds
-from hardware_profiles.isa import cpu_name, instruction_sets
+from hardware_profiles.isa import cpu_name, instruction_sets, read_board
 from hardware_profiles.runtimes import runtimes
 from hardware_profiles.runtimes.sparse import dispatcher
 
-__all__ = ["LOCAL", "Device", "local_device", "resolve"]
+__all__ = ["LOCAL", "Device", "check_in_force", "described", "device_in_force", "is_remote", "local_device", "resolve"]
 
 LOCAL = "local"
+REMOTE = ("ssh://", "adb://")
 _IDENTITY = (
     "name", "isa", "core_kinds", "cores", "caches", "shared_caches", "machine", "system", "cpu_limit", "operators_isa",
 )  # fmt: skip
@@ -35,8 +37,9 @@ class Device(BaseModel):
     `cores` are those this process may use (its cpuset), `core_kinds` how many of them are of each kind, in the CPU's
     own numbers; `cpu_limit` is the container's quota in cores, None without one; `caches` maps e.g. "L2" to bytes and
     `shared_caches` to how many of those cores share one; `memory_bytes` is the machine's or the container's, whichever
-    is less; `runtimes` maps a runtime's name to its installed version. `operators_isa` is the instruction set that
-    the sparse operators are restricted to, None where they use the best; `name` says so too.
+    is less; `page_bytes` is the size of a page of it, 0 where unknown; `runtimes` maps a runtime's name to its
+    installed version. `operators_isa` is the instruction set that the sparse operators are restricted to, None where
+    they use the best; `name` says so too.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,6 +52,7 @@ class Device(BaseModel):
     caches: dict[str, int] = {}
     shared_caches: dict[str, int] = {}
     memory_bytes: int = 0
+    page_bytes: int = 0
     machine: str = ""
     system: str = ""
     operators_isa: str | None = None
@@ -99,9 +103,16 @@ class Device(BaseModel):
 def resolve(name: str) -> Device:
     """Find a device that can be measured, by its name on the command line.
 
-    "local" is this machine; "local:avx2" the same with the sparse operators restricted to an instruction set.
-    Raises DeviceUnreachableError for all others, profiles among them.
+    "local" is this machine; "local:avx2" the same with the sparse operators restricted to an instruction set;
+    "ssh://user@host" and "adb://serial" are looked at, unless they are in force. What is measured is measured there
+    only within `reach`.
+    Raises DeviceUnreachableError for all others, profiles among them, and for devices that do not answer.
     """
+    if is_remote(name):
+        from hardware_profiles.places import reach  # here, since a place has a device
+
+        with reach(name) as device:
+            return device
     place, _, isa = name.partition(":")
     if place == LOCAL and (isa or name == LOCAL):
         return _with_runtimes(_limited(isa)) if isa else local_device()
@@ -110,7 +121,14 @@ def resolve(name: str) -> Device:
             f"got device {name}, which is a profile, expected {LOCAL}: a profile predicts (`trimfit advise`,"
             " `trimfit profile`), it cannot run a model"
         )
-    raise DeviceUnreachableError(f"got device {name!r}, expected {LOCAL}: only this machine can be reached so far")
+    raise DeviceUnreachableError(
+        f"got device {name!r}, expected {LOCAL}, {' or '.join(f'{scheme}...' for scheme in REMOTE)}: name one of them"
+    )
+
+
+def is_remote(name: str) -> bool:
+    """Whether a name on the command line is of a device behind a connection."""
+    return name.startswith(REMOTE)
 
 
 def local_device() -> Device:
@@ -145,20 +163,63 @@ def _with_runtimes(device: Device) -> Device:
 @lru_cache(maxsize=1)
 def _this_machine() -> Device:
     environment = read_environment()
-    caches, shared = read_caches(environment.affinity)
-    memory = psutil.virtual_memory().total
-    return Device(
-        name=cpu_name(),
-        isa=instruction_sets(),
+    device = described(
+        environment,
+        LocalPlace(),
+        name=cpu_name(environment.cpu, read_core_kinds(()), read_board()),
         core_kinds=read_core_kinds(environment.affinity),
-        cores=len(environment.affinity) or psutil.cpu_count(logical=False) or os.cpu_count() or 1,
+        caches=read_caches(environment.affinity),
+        page_bytes=os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0,
+    )
+    if environment.affinity:
+        return device
+    return device.model_copy(update={"cores": psutil.cpu_count(logical=False) or os.cpu_count() or 1})
+
+
+def described(
+    environment: Environment,
+    place: Place,
+    *,
+    name: str,
+    core_kinds: dict[str, int],
+    caches: tuple[dict[str, int], dict[str, int]],
+    page_bytes: int,
+) -> Device:
+    """The device at a place, without its runtimes; `caches` as `read_caches` reads them."""
+    memory = environment.memory_bytes
+    sizes, shared = caches
+    return Device(
+        name=name,
+        isa=instruction_sets(environment.isa),
+        core_kinds=core_kinds,
+        cores=len(environment.affinity) or environment.cores,
         cpu_limit=environment.container_cpus,
-        caches=caches,
+        caches=sizes,
         shared_caches=shared,
         memory_bytes=min(memory, environment.container_memory_bytes or memory),
-        machine=platform.machine(),
-        system=platform.system(),
+        page_bytes=page_bytes,
+        machine=place.machine,
+        system=place.system,
+        provenance=place.provenance,
     )
+
+
+def device_in_force() -> Device:
+    """The device where everything is measured now, with the limit of the sparse operators that is in force."""
+    place = current_place()
+    if place.is_here:
+        return local_device()
+    device: Device = place.device  # type: ignore[attr-defined]  # benchmarks knows no Device; places elsewhere have one
+    return device
+
+
+def check_in_force(device: Device) -> None:
+    """Raise TrimfitError unless what is measured now is measured on this device."""
+    if (here := device_in_force()).fingerprint != device.fingerprint:
+        raise TrimfitError(
+            f"got {device.name} to be measured while {here.name} is in force ({device.difference(here)}), expected one"
+            " device: reach it first"
+        )
 
 
 def _shown(mine: object, theirs: object) -> str:

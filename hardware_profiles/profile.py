@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from benchmarks.errors import TrimfitError
 from benchmarks.machine_peak import MachinePeak
 from benchmarks.memory_bandwidth import MemoryBandwidth
+from benchmarks.provenance import EMULATED
 from benchmarks.workload import Workload
 from hardware_profiles import runtimes
 from hardware_profiles.conditions import Conditions
@@ -35,6 +36,7 @@ __all__ = [
 
 _NO_CHOICE = ("custom_op_library", "break_even")  # options that follow from the machine, or from `break_even`
 _T = TypeVar("_T")
+_TIMES = ("entries", "ladder", "anchors", "trials", "break_even", "contests", "peaks", "bandwidths", "thread_scaling")
 
 _MUST_WIN_BY = 0.01  # a contested precision pays if it is faster than its rival by more than this
 FORMAT: Literal[2] = 2  # 1 kept time by another reference model and knew no zeros that are skipped
@@ -197,16 +199,16 @@ class LatencyProfile(_Record):
     conditions: tuple[Conditions, ...] = ()
     """One for every day on which it grew; empty where that is not known."""
 
-    @model_validator(mode="after")
-    def _holds_no_emulated_time(self) -> LatencyProfile:
-        if self.device.provenance == "emulated_functional" and (self.entries or self.anchors):
-            raise ValueError("what is emulated_functional can hold no milliseconds: measure on the device")
-        return self
-
     peaks: tuple[MachinePeak, ...] = ()
     bandwidths: tuple[MemoryBandwidth, ...] = ()
     thread_scaling: tuple[Anchor, ...] = ()
     """One whole model timed in turns with each number of threads."""
+
+    @model_validator(mode="after")
+    def _holds_no_emulated_time(self) -> LatencyProfile:
+        if self.device.provenance == EMULATED and (held := [name for name in _TIMES if getattr(self, name)]):
+            raise ValueError(f"what is {EMULATED} can hold no milliseconds, got {held[0]}: measure on the device")
+        return self
 
     @property
     def runtime(self) -> Runtime:
@@ -388,7 +390,8 @@ class LatencyProfile(_Record):
             )
 
     def save(self, path: Path) -> Path:
-        """Write JSON, whole or not at all."""
+        """Write JSON, whole or not at all. Raises ValidationError for what could not be read again."""
+        self.model_validate(self.model_dump(by_alias=True))  # growing a profile does not validate it
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         text = self.model_dump_json(by_alias=True, indent=1)

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.errors import TrimfitError
+from benchmarks.provenance import EMULATED
 from hardware_profiles.bench import Bench
 from hardware_profiles.break_even import measure_break_even
 from hardware_profiles.conditions import Conditions
 from hardware_profiles.contest import contest, missing_contests, worthwhile
-from hardware_profiles.device import Device
+from hardware_profiles.device import Device, check_in_force
 from hardware_profiles.machine import measure_machine
 from hardware_profiles.profile import LatencyProfile, OptionTrial
 from hardware_profiles.profile_cache import cache_folder, cached_profile, empty_profile, profile_path
@@ -49,8 +50,15 @@ def run_profile(
     after every part of a precision, so that an interrupted run goes on. `progress` is called with a label and the
     share done.
     `fresh` measures again what is known.
-    Raises TrimfitError for a precision that the runtime lacks.
+    Raises TrimfitError for a precision that the runtime lacks, a device that is not the one in force, and one that is
+    emulated, which has no latency.
     """
+    check_in_force(device)
+    if device.provenance == EMULATED:
+        raise TrimfitError(
+            f"got {device.name}, which is {EMULATED}, expected a device: an emulator has no latency to profile;"
+            " `trimfit benchmark` checks that models run there"
+        )
     unknown = [precision for precision in request.precisions if precision not in runtime.precisions]
     if unknown:
         raise TrimfitError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hardware_profiles.device import resolve
+from hardware_profiles.places import reach
 from optimizer.deployment import Deployment
 from optimizer.effort import DEFAULT, Effort
 from optimizer.job import Job, SeqLen
@@ -42,7 +42,8 @@ def optimize(
         model: local Hugging Face folder: a sequence classifier, or an encoder that is fine-tuned first.
         data: csv, tsv, json lines (also .gz) or parquet file, or a folder with train/dev/test files.
         out: deployment folder; an unfinished one of the same job is finished.
-        device: "local", or e.g. "local:avx2", where the sparse operators use no more than that.
+        device: "local", or e.g. "local:avx2", where the sparse operators use no more than that; "ssh://user@host" or
+            "adb://serial", where everything is measured then, while training happens here.
         target: Speedup(3), LatencyMs(5) or MaxDrop(1).
         text: column with the texts.
         label: column with the classes.
@@ -77,5 +78,5 @@ def optimize(
         effort=effort,
         seed=seed,
     )
-    with resolve(device).in_force():
+    with reach(device):
         return run(job, progress or ConsoleProgress())

@@ -1,4 +1,4 @@
-"""The command line: `trimfit optimize | advise | profile | profiles | benchmark | report | demo`."""
+"""The command line: `trimfit optimize | advise | profile | profiles | device | benchmark | report | demo`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import os
 import sys
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 
 from benchmarks.errors import TrimfitError
 from benchmarks.workload import Workload
+from optimizer.device_cli import device_app
 from optimizer.profiles_cli import profiles_app
 
 if TYPE_CHECKING:
@@ -28,13 +29,17 @@ app = typer.Typer(
     help="Measures your device, prunes and distils your transformer for it, and proves the speed-up there.",
 )
 app.add_typer(profiles_app, name="profiles")
+app.add_typer(device_app, name="device")
 
 DONE, TARGET_MISSED, BAD_INPUT, BUG = 0, 1, 2, 70
 PAGE = 100  # columns of prose with tables
 
 DeviceOption = Annotated[
     str,
-    typer.Option(help="Where the model will run: local (this machine), local:avx2 (sparse operators limited to it)."),
+    typer.Option(
+        help="Where the model will run: local (this machine), ssh://user@host, adb://serial; local:avx2 (sparse"
+        " operators limited to it)."
+    ),
 ]
 BatchOption = Annotated[int, typer.Option(min=1, help="Rows an inference.")]
 SeqLenOption = Annotated[
@@ -144,8 +149,8 @@ def advise(
     device: Annotated[
         list[str] | None,
         typer.Option(
-            help="local; local:avx2; catalog:NAME or the path of a profile, to predict for. Several are compared;"
-            " local unless given."
+            help="local; local:avx2; ssh://user@host; adb://serial; catalog:NAME or the path of a profile, to predict"
+            " for. Several are compared; local unless given."
         ),
     ] = None,
     batch: BatchOption = 1,
@@ -187,7 +192,7 @@ def profile(
     json: JsonOption = False,
 ) -> None:
     """Measure what the pieces of a transformer cost on a device; of a profile, print what it says."""
-    from hardware_profiles import StoredDevice, get, is_stored, resolve
+    from hardware_profiles import StoredDevice, get, is_stored, reach
     from hardware_profiles.page import write_page
     from optimizer.architecture import Architecture, LayerShape
     from optimizer.effort import choose_effort
@@ -201,24 +206,24 @@ def profile(
             write_page(html, [stored])
         _show(stored, out, as_json=json)
         return
-    chosen = get(runtime)  # refuses a name that there is not, or a runtime that this machine has not
-    where = resolve(device)
     if model is None:
         layers = (LayerShape(heads=12, ffn=1536),) * 6  # MiniLM's, the size that small devices run
         shape, activation = Architecture(hidden_size=384, head_size=32, vocab_size=30522, layers=layers), "gelu"
     else:
         found_shape = ModelShape.read(model)
         shape, activation = found_shape.architecture, found_shape.activation
-    workload = Workload(batch=batch, seq_len=seq_len, threads=threads or where.default_threads)
     effort = choose_effort(fast, thorough)
-    dense = None if chosen.skips_zeros else chosen
-    sizes = shape, workload, effort, ConsoleProgress(), activation
-    found = profile_of(where, *sizes, machine=html is not None, runtime=dense, fresh=fresh)
-    profiles = [found]
-    if chosen.skips_zeros:
-        zeros = sparse_profile_of(found, *sizes, fresh=fresh)
-        profiles += [zeros] if zeros else []
-        found = zeros.over(found) if zeros else found
+    with reach(device) as where:
+        chosen = get(runtime)  # refuses a name that there is not, or a runtime that the device has not
+        workload = Workload(batch=batch, seq_len=seq_len, threads=threads or where.default_threads)
+        dense = None if chosen.skips_zeros else chosen
+        sizes = shape, workload, effort, ConsoleProgress(), activation
+        found = profile_of(where, *sizes, machine=html is not None, runtime=dense, fresh=fresh)
+        profiles = [found]
+        if chosen.skips_zeros:
+            zeros = sparse_profile_of(found, *sizes, fresh=fresh)
+            profiles += [zeros] if zeros else []
+            found = zeros.over(found) if zeros else found
     if html is not None:
         write_page(html, profiles)
     _show(found, out, as_json=json)
@@ -253,23 +258,23 @@ def benchmark(
     from benchmarks.benchmark import benchmark_files
     from benchmarks.plot import write_plot
     from benchmarks.table import render
-    from hardware_profiles import resolve
+    from hardware_profiles import reach
     from hardware_profiles.runtimes.sparse.dispatcher import environment
     from optimizer.progress import ConsoleProgress
 
-    where = resolve(device)
-    workload = Workload(batch=batch, seq_len=seq_len, threads=threads or where.default_threads)
-    title = f"Timing {len(models)} model{'s' if len(models) > 1 else ''} on {where.name}"
-    with where.in_force(), ConsoleProgress().step(title) as advance:
-        result = benchmark_files(
-            models,
-            workload,
-            dims=_sizes(dim or []),
-            options=_operators_for(models),
-            env=environment(),
-            throughput=throughput,
-            progress=advance,
-        )
+    with reach(device) as where:
+        workload = Workload(batch=batch, seq_len=seq_len, threads=threads or where.default_threads)
+        title = f"Timing {len(models)} model{'s' if len(models) > 1 else ''} on {where.name}"
+        with ConsoleProgress().step(title) as advance:
+            result = benchmark_files(
+                models,
+                workload,
+                dims=_sizes(dim or []),
+                **_operators_for(models),
+                env=environment(),
+                throughput=throughput,
+                progress=advance,
+            )
     if plot is not None:
         write_plot(result, plot)
     if json:
@@ -278,14 +283,20 @@ def benchmark(
         Console().print(render(result))
 
 
-def _operators_for(models: list[Path]) -> dict[str, str]:
-    """The option that brings the sparse operators where a model has some; for all, so that only the models differ."""
+def _operators_for(models: list[Path]) -> dict[str, Any]:
+    """Options that bring the sparse operators where a model has some, there and here.
+
+    They are for all models, so that only the models differ.
+    """
     from benchmarks.onnx_file import load_graph
-    from hardware_profiles.runtimes.sparse.library import library_path
+    from hardware_profiles.runtimes.sparse.library import library_here, library_path
     from hardware_profiles.runtimes.sparse.sparse_node import DOMAIN
 
     needed = any(node.domain == DOMAIN for model in models for node in load_graph(model).node)
-    return {"custom_op_library": str(library_path())} if needed else {}
+    if not needed:
+        return {}
+    there, here = ({"custom_op_library": str(path())} for path in (library_path, library_here))
+    return {"options": there, "options_here": here}
 
 
 def _sizes(dims: list[str]) -> dict[str, int]:

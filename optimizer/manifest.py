@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from benchmarks.errors import TrimfitError
-from benchmarks.measurement import Provenance
+from benchmarks.provenance import EMULATED, Provenance
 from benchmarks.workload import Workload
 from optimizer import files
 from optimizer.architecture import LayerShape
@@ -37,6 +37,13 @@ class DeviceFacts(_Record):
     name: str
     fingerprint: str
     provenance: Provenance = "measured_device"
+
+    @field_validator("provenance")
+    @classmethod
+    def _has_latencies(cls, word: Provenance) -> Provenance:
+        if word == EMULATED:
+            raise ValueError(f"what is {EMULATED} has no latency: measure on the device")
+        return word
 
 
 class Latency(_Record):
@@ -101,10 +108,15 @@ class Speedup(_Record):
 
 
 class Parity(_Record):
-    """How far the fp32 ONNX file's logits are from PyTorch's on real dev rows."""
+    """How far the fp32 ONNX file's logits are from PyTorch's on real dev rows.
+
+    `device_relative_difference` is how far the deployed file's answers on a device elsewhere are from those of the
+    machine that scored it, relative to the largest; None where they are the same machine.
+    """
 
     max_abs_logit_difference: float
     rows: int
+    device_relative_difference: float | None = None
 
 
 class Manifest(_Record):

@@ -8,15 +8,19 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import Budget, Contestant, Measurement, measure
+from benchmarks.answers import answer_differences
+from benchmarks.contestant import LIBRARY
 from benchmarks.inputs import pool_name
+from benchmarks.place import current_place
 from benchmarks.workload import Workload
 from hardware_profiles.runtimes import Runtime
 from hardware_profiles.runtimes.sparse.dispatcher import environment
+from hardware_profiles.runtimes.sparse.library import library_here
 from optimizer import files
 from optimizer.encoding import Encoded
 from optimizer.progress import Advance
 
-__all__ = ["measure_models", "write_input_pool"]
+__all__ = ["device_difference", "measure_models", "write_input_pool"]
 
 POOL = 64  # different batches that calls draw from
 DRAWN = 16  # times as many are drawn to find those of one length
@@ -70,16 +74,26 @@ def measure_models(
     budget: Budget | None = None,
 ) -> dict[str, Measurement]:
     """Time ONNX files by name, interleaved, each with its runtime in processes of its own; `budget` as of `measure`."""
-    contestants = [
-        Contestant(
-            name=name,
-            model=path,
-            runtime=runtime.name,
-            options=runtime.options(),
-            workload=workload,
-            inputs=inputs,
-            env=environment(),
-        )
-        for name, (path, runtime) in models.items()
-    ]
+    contestants = [_contestant(name, *model, workload, inputs) for name, model in models.items()]
     return {m.subject.name: m for m in measure(contestants, budget=budget, seed=seed, progress=advance)}
+
+
+def device_difference(name: str, model: Path, runtime: Runtime, workload: Workload, inputs: Path) -> float | None:
+    """How far a model's answers on the device are from this machine's, see `answer_differences`; None if it is this."""
+    if current_place().is_here:
+        return None
+    contestant = _contestant(name, model, runtime, workload, inputs)
+    mine = {LIBRARY: str(library_here())} if LIBRARY in contestant.options else {}
+    return answer_differences([contestant], {name: inputs}, mine)[name]
+
+
+def _contestant(name: str, model: Path, runtime: Runtime, workload: Workload, inputs: Path) -> Contestant:
+    return Contestant(
+        name=name,
+        model=model,
+        runtime=runtime.name,
+        options=runtime.options(),
+        workload=workload,
+        inputs=inputs,
+        env=environment(),
+    )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks import Comparison, Measurement, compare
 from hardware_profiles.runtimes import Runtime
-from optimizer.measuring import measure_models, write_input_pool
+from optimizer.measuring import device_difference, measure_models, write_input_pool
 from optimizer.setting import Baseline, Setting
 from optimizer.target import LatencyMs, MaxDrop
 
@@ -18,11 +18,15 @@ STUDENT = "student"
 
 @dataclass(frozen=True)
 class Proof:
-    """Measurements by name, and the student's speed-up over the fp32 teacher and over the fastest dense contestant."""
+    """Measurements by name, and the student's speed-up over the fp32 teacher and over the fastest dense contestant.
+
+    `device_difference` is how far the student's answers there are from here, where it was scored; None if it is here.
+    """
 
     measurements: dict[str, Measurement]
     versus_teacher: Comparison
     versus_strongest: Comparison
+    device_difference: float | None = None
 
     @property
     def student(self) -> Measurement:
@@ -61,7 +65,10 @@ def prove(setting: Setting, onnx: Path, runtime: Runtime, title: str) -> Proof:
         found = measure_models(models, setting.workload, inputs, seed=setting.seed, advance=advance)
     dense = [found[b.name] for b in setting.baselines]
     strongest = min(dense, key=lambda m: m.median)
-    proof = Proof(found, compare(dense[0], found[STUDENT]), compare(strongest, found[STUDENT]))
+    difference = device_difference(STUDENT, onnx, runtime, setting.workload, inputs)
+    proof = Proof(found, compare(dense[0], found[STUDENT]), compare(strongest, found[STUDENT]), difference)
     setting.progress.say(proof.versus_teacher.sentence)
     setting.progress.say(proof.versus_strongest.sentence)
+    if difference is not None:
+        setting.progress.say(f"{STUDENT} answers there within {difference:.1e} of its largest answer here")
     return proof

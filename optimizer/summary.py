@@ -83,7 +83,7 @@ def manifest_of(
         ),
         speedup=_speedup(proof.versus_teacher, setting),
         speedup_versus_strongest_dense=_speedup(proof.versus_strongest, setting),
-        parity=Parity(**artefact.parity.model_dump()),
+        parity=Parity(**artefact.parity.model_dump(), device_relative_difference=proof.device_difference),
         seed=setting.seed,
         minutes=0.0,
         files={},

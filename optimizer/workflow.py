@@ -256,6 +256,7 @@ def _published(
             tokenizer=setting.tokenizer,
             onnx=finish.artefact.path,
             runtime=setting.runtime_of(decision.winner),
+            device=setting.device,
             workload=setting.workload,
             longest=setting.max_tokens,
             measurements=list(finish.proof.measurements.values()),

@@ -1,25 +1,37 @@
-"""Load one model and time it on command, by json lines on stdin and stdout.
+"""Load models and time them on command, by json lines on stdin and stdout.
 
-Run by path, not as part of the package, so that it works in any virtual environment that has numpy and a
-runtime.
-Commands: {"load": {"cpus": [0]}}, {"warm": {...}}, {"turn": {"settle": 1, "timed": 3}},
-{"outputs": {"path": "x.npz"}}, {"end": {}}. A job with "lengths" has a pool of inputs for each; "at": 9 in a
-command says which one calls draw from, the first one unless said. Every
-answer is {"ok": {...}} or {"error": "one line"}. Times are seconds.
+Run by path, not as part of the package, so that it works in any virtual environment, and on any device, that has numpy
+and a runtime. What it is started with is its job:
+
+- {"model": ...}: one model. Commands: {"load": {"cpus": [0]}}, {"warm": {...}}, {"turn": {"settle": 1, "timed": 3}},
+  {"outputs": {"path": "x.npz"}}, {"end": {}}. A job with "lengths" has a pool of inputs for each; "at": 9 in a command
+  says which one calls draw from, the first one unless said.
+- {"rig": {}}: many graphs that are timed in turns. Commands: {"open": {"name": ..., "model": ..., "feed": ...}},
+  {"time": {"seconds": 3.0, "rounds": 8, "seed": 0}}, {"end": {}}.
+- {"describe": {}}: no commands; answers what this machine has to offer, and ends.
+
+Every answer is {"ok": {...}} or {"error": "one line"}; the first one of a process says its "worker" version. Times are
+seconds.
 """
 
 from __future__ import annotations
 
 import gc
+import hashlib
 import json
+import math
 import os
+import platform
 import random
 import runpy
+import shutil
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,11 +40,28 @@ try:
 except ImportError:  # Windows has none: preemptions and peak memory stay unknown there
     resource = None  # type: ignore[assignment]
 
-__all__ = ["Job", "Stopwatch", "come_to_rest", "load_onnxruntime", "open_session", "serve", "warm_up"]
+__all__ = [
+    "Job",
+    "Stopwatch",
+    "Turn",
+    "come_to_rest",
+    "describe",
+    "load_onnxruntime",
+    "not_a_device",
+    "open_session",
+    "plan_turn",
+    "serve",
+    "serve_rig",
+    "time_in_turns",
+    "version",
+    "warm_up",
+]
 
 Feed = dict[str, np.ndarray]
 Run = Callable[[Feed], Any]
+Call = Callable[[], Any]
 Job = dict[str, Any]
+Answer = dict[str, Any]
 
 OPTIONS = (
     "disabled_optimizers",
@@ -47,6 +76,41 @@ SETTLED = 0.02  # the later calls of a warm-up are at most this share faster tha
 LONGEST_REST = 0.3  # seconds; OpenMP's threads look for work for 0.2 s, onnxruntime's for about 0.03 s
 LOOK_SECONDS = 0.001
 LONGEST_WARMUP = 1.0  # seconds, after which a call that never settles is timed all the same
+
+TURN_SECONDS = 0.015  # timed calls of one turn: short, so that contestants see the same moments
+SETTLE_AFTER_REST = 0.008  # the same for threads that slept meanwhile
+SETTLE_SECONDS = 0.001  # calls that bring the caches back after another contestant ran; slow calls need none
+SLOW_SECONDS = 0.02
+WARMUP_CALLS = 3
+WARMUP_SHARE = 0.25  # of a call's part of the time limit
+SHORT_TURN_SECONDS = 0.004  # within one process: nothing but caches has to come back
+TURN_BEFORE_REST = 0.012  # where threads come to rest after it, which takes longer than the turn
+MIN_ROUNDS = 3
+CHECK_EVERY = 8  # rounds between looks at the precision
+
+LEAST_FLOPS_A_BYTE = 0.1  # of a matrix product over a copy: 4.2 on x86, 0.016 under qemu, whose floats are software
+MIDR = "/sys/devices/system/cpu/cpu0/regs/identification/midr_el1"
+
+
+class Turn(NamedTuple):
+    """Calls of one contestant in one round."""
+
+    settle: int
+    timed: int
+    call_seconds: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """How long the turn takes."""
+        return (self.settle + self.timed) * self.call_seconds
+
+
+def plan_turn(call_seconds: float, *, threads: int = 1, turn_seconds: float = TURN_SECONDS) -> Turn:
+    """How many calls of `call_seconds` make a turn: about 15 ms of timed ones after 1 ms of settling, or 8."""
+    timed = max(1, math.ceil(turn_seconds / call_seconds - 1e-9)) if call_seconds > 0 else 1000
+    settling = SETTLE_AFTER_REST if threads > 1 else SETTLE_SECONDS
+    settle = 0 if call_seconds >= SLOW_SECONDS else max(1, math.ceil(settling / max(call_seconds, 1e-6)))
+    return Turn(settle, min(timed, 1000), call_seconds)
 
 
 class Stopwatch:
@@ -138,6 +202,86 @@ def preemptions() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw if resource else 0
 
 
+def time_in_turns(
+    calls: dict[str, Call],
+    *,
+    seconds: float,
+    rounds: int,
+    seed: int,
+    threads: int = 1,
+    clock: Callable[[], float] = time.perf_counter,
+    enough: Callable[[dict[str, list[float]]], bool] = lambda found: False,
+) -> dict[str, list[float]]:
+    """Time the calls in rounds of random order, garbage collection off, after each has settled.
+
+    `seconds` is for all of them, warm-up included; at least 3 rounds are made, at most `rounds`, fewer when `enough`
+    says so of what is known. `threads` are those of a call: more than one come to rest after each turn. Returns the
+    seconds per call of each round: the median of its turn's calls, of those that no other process interrupted where
+    there are such.
+    """
+    start = clock()
+    rng = np.random.default_rng(seed)
+    found: dict[str, list[float]] = {name: [] for name in calls}
+    rest: Call = come_to_rest if threads > 1 else _go_on
+    turns = {}
+    with _no_garbage_collection():
+        share = WARMUP_SHARE * seconds / len(calls)
+        for name, call in calls.items():
+            turns[name] = _planned(call, share, threads, clock)
+            rest()
+        round_start = clock()
+        for number in range(1, rounds + 1):
+            for i in rng.permutation(len(calls)):
+                name = list(calls)[i]
+                found[name].append(_turn(calls[name], turns[name], clock))
+                rest()
+            now = clock()
+            if number >= MIN_ROUNDS and now - start + (now - round_start) / number > seconds:
+                break
+            if number % CHECK_EVERY == 0 and enough(found):
+                break
+    return found
+
+
+def _planned(call: Call, limit: float, threads: int, clock: Callable[[], float]) -> Turn:
+    """Call until settled or out of time; the turn to make from then on."""
+    seconds: list[float] = []
+    while len(seconds) < WARMUP_CALLS or not settled(seconds):
+        if len(seconds) >= 2 and sum(seconds) > limit:
+            break
+        start = clock()
+        call()
+        seconds.append(clock() - start)
+    length = min(TURN_BEFORE_REST if threads > 1 else SHORT_TURN_SECONDS, max(limit / 4, 1e-4))
+    return plan_turn(float(np.median(seconds[-WARMUP_CALLS:])), threads=threads, turn_seconds=length)
+
+
+def _turn(call: Call, turn: Turn, clock: Callable[[], float]) -> float:
+    for _ in range(turn.settle):
+        call()
+    seconds, peaceful = [], []
+    for _ in range(turn.timed):
+        switches = preemptions()
+        start = clock()
+        call()
+        seconds.append(clock() - start)
+        peaceful.append(preemptions() == switches)
+    undisturbed = [value for value, kept in zip(seconds, peaceful, strict=True) if kept]
+    return float(np.median(undisturbed or seconds))
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 def peak_memory_bytes() -> int | None:
     """The largest resident memory of this process so far."""
     try:
@@ -218,14 +362,25 @@ def _check_provider(session: Any, options: dict[str, Any]) -> None:
             raise ValueError(f"got providers {session.get_providers()}, expected {name}: install its package")
 
 
-def serve(job: Job, commands: Iterable[str]) -> Iterator[dict[str, Any]]:
+def version() -> str:
+    """What this very file is, in 16 hex digits: whoever started it knows whether it is the one that was meant."""
+    with open(__file__, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()[:16]
+
+
+def ready() -> Answer:
+    """The first answer of a process."""
+    return {"pid": os.getpid(), "worker": version()}
+
+
+def serve(job: Job, commands: Iterable[str]) -> Iterator[Answer]:
     """Answer each command line with a dictionary; the first answer says that the runtime is imported."""
     load: Callable[[Job], Run] = load_onnxruntime
     if job.get("loader"):
         load = runpy.run_path(job["loader"])["load"]
     else:
         import onnxruntime  # noqa: F401  (its import is paid before the clock of "load" starts)
-    yield {"pid": os.getpid()}
+    yield ready()
     rest = come_to_rest if job.get("threads", 1) > 1 else _go_on
     watches: dict[int | None, Stopwatch] = {}
     for line in commands:
@@ -250,7 +405,7 @@ def serve(job: Job, commands: Iterable[str]) -> Iterator[dict[str, Any]]:
         elif name == "outputs":
             yield save_outputs(watch, arguments["path"])
         else:
-            yield {"peak_memory_bytes": peak_memory_bytes()}
+            yield {"peak_memory_bytes": peak_memory_bytes(), "cpu_seconds": round(time.process_time(), 3)}
             return
 
 
@@ -260,8 +415,7 @@ def _go_on() -> None:
 
 def _load(job: Job, load: Callable[[Job], Run], cpus: list[int]) -> tuple[dict[int | None, Stopwatch], dict[str, Any]]:
     """The model behind a stopwatch for each length of its inputs (None: for its only one), and how loading went."""
-    if cpus and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, cpus)
+    _pin(cpus)
     empty = peak_memory_bytes()
     feeds = {length: read_pool(job["inputs"], job.get("names"), length) for length in job.get("lengths") or [None]}
     start = time.perf_counter()
@@ -272,6 +426,12 @@ def _load(job: Job, load: Callable[[Job], Run], cpus: list[int]) -> tuple[dict[i
     gc.disable()
     first = next(iter(watches.values())).calls(1)
     return watches, {"load_seconds": round(seconds, 9), "memory_before_bytes": empty, "first": first}
+
+
+def _pin(cpus: list[int]) -> None:
+    """Threads that are started from now on stay there too."""
+    if cpus and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cpus)
 
 
 def save_outputs(watch: Stopwatch, path: str) -> dict[str, Any]:
@@ -297,12 +457,116 @@ def read_pool(path: str, names: list[str] | None = None, length: int | None = No
     return [{name: array[row] for name, array in pool.items()} for row in range(next(iter(sizes.values())))]
 
 
+def serve_rig(commands: Iterable[str]) -> Iterator[Answer]:
+    """Hold the sessions of many graphs, each with one input, and time them in turns on command.
+
+    Files that are named in "remove" were of graphs before: they are not needed any more.
+    """
+    import onnxruntime  # noqa: F401  (an interpreter without it says so at once)
+
+    yield ready()
+    calls: dict[str, Call] = {}
+    threads = 1
+    for line in commands:
+        ((name, told),) = json.loads(line).items()
+        if name == "open":
+            _pin(told["cpus"])
+            session = open_session({key: told[key] for key in ("model", "options", "threads")})
+            calls[told["name"]] = partial(session.run, None, read_feed(told["feed"]))
+            threads = max(threads, told["threads"])
+            for path in told["remove"]:
+                os.unlink(path)
+            yield {}
+        elif name == "time":
+            _pin(told["cpus"])
+            asked = {key: told[key] for key in ("seconds", "rounds", "seed")}
+            yield {"rounds": time_in_turns(calls, threads=threads, **asked)}
+        else:
+            yield {"peak_memory_bytes": peak_memory_bytes(), "cpu_seconds": round(time.process_time(), 3)}
+            return
+
+
+def read_feed(path: str) -> Feed:
+    """The arrays of an .npz by name."""
+    with np.load(path, allow_pickle=False) as arrays:
+        return {name: np.ascontiguousarray(arrays[name]) for name in arrays.files}
+
+
+def describe() -> Answer:
+    """What this machine has to offer, and why it is no device where it is none."""
+    import onnxruntime
+
+    gflops, gigabytes = _product_rate(), _copy_rate()
+    machine = platform.machine()
+    return {
+        **ready(),
+        "system": "Android" if hasattr(sys, "getandroidapilevel") else platform.system(),
+        "release": platform.release(),
+        "machine": machine,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "onnxruntime": onnxruntime.__version__,
+        "providers": onnxruntime.get_available_providers(),
+        "affinity": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [],
+        "page_bytes": os.sysconf("SC_PAGE_SIZE"),
+        "free_bytes": shutil.disk_usage(".").free,
+        "gflops": round(gflops, 3),
+        "gigabytes_per_second": round(gigabytes, 3),
+        "not_a_device": not_a_device(machine, os.path.exists(MIDR), gflops, gigabytes),
+    }
+
+
+def not_a_device(machine: str, has_midr: bool, gflops: float, gigabytes_per_second: float) -> str | None:
+    """Why a machine is taken for an emulator, whose times mean nothing; None where nothing speaks for it.
+
+    Emulators of user programs (qemu-user) have no identification register, and compute floats in software while they
+    copy at the speed of the machine below.
+    """
+    if machine in ("aarch64", "arm64") and not has_midr:
+        return f"an {machine} machine without MIDR ({MIDR} is missing)"
+    ratio = gflops / gigabytes_per_second
+    if ratio < LEAST_FLOPS_A_BYTE:
+        return f"{ratio:.3f} GFLOP/s of a matrix product for each GB/s of a copy (a device has {LEAST_FLOPS_A_BYTE}+)"
+    return None
+
+
+def _product_rate() -> float:
+    """GFLOP/s of a float32 product of 192 x 192 matrices in numpy."""
+    size = 192
+    rng = np.random.default_rng(0)
+    left, right = (rng.random((size, size), dtype=np.float32) for _ in range(2))
+    return 2e-9 * size**3 / _fastest(partial(np.dot, left, right))
+
+
+def _copy_rate() -> float:
+    """GB/s of a copy of 4 MB, each byte read and written."""
+    source = np.ones(4 << 20, np.uint8)
+    return 2e-9 * source.nbytes / _fastest(partial(np.copyto, np.empty_like(source), source))
+
+
+def _fastest(call: Call, times: int = 5, long_enough: float = 0.1) -> float:
+    """Seconds of the fastest of some calls, so many that one of them is left in peace on a busy machine."""
+    seconds: list[float] = []
+    while len(seconds) <= times or sum(seconds) < long_enough:
+        start = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+def answers(job: Job, commands: Iterable[str]) -> Iterator[Answer]:
+    """The answers to a job of any kind."""
+    if "describe" in job:
+        return iter([describe()])
+    return serve_rig(commands) if "rig" in job else serve(job, commands)
+
+
 def main() -> None:
     """Talk on a private copy of stdout: what a runtime prints goes to stderr."""
     reply = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     try:
-        for answer in serve(json.loads(sys.argv[1]), sys.stdin):
+        for answer in answers(json.loads(sys.argv[1]), sys.stdin):
             reply.write(json.dumps({"ok": answer}) + "\n")
     except Exception as error:  # noqa: BLE001  (whatever a runtime raises becomes one line for the parent to report)
         lines = str(error).strip().splitlines() or [""]

@@ -14,11 +14,12 @@ import onnx
 
 from benchmarks.errors import TrimfitError
 from benchmarks.onnx_file import file_parts, file_sha256
+from benchmarks.place import current_place
 from hardware_profiles.isa import instruction_sets
 from hardware_profiles.runtimes.onnxruntime_cpu import OnnxRuntimeCpu
 from hardware_profiles.runtimes.runtime import Feeds, Session
 from hardware_profiles.runtimes.sparse.dispatcher import LIMIT
-from hardware_profiles.runtimes.sparse.library import library_path
+from hardware_profiles.runtimes.sparse.library import library_here, library_path
 from hardware_profiles.runtimes.sparse.rewriting import LinearShape, is_sparse, sparsify
 
 __all__ = ["OnnxRuntimeSparse"]
@@ -92,14 +93,18 @@ class OnnxRuntimeSparse:
         return {name: replace(self, cpu=cpu) for name, cpu in self.cpu.alternatives(threads).items()}
 
     def session(self, path: Path, threads: int) -> Session:
-        """Load a model with `threads` intra-op threads. Raises TrimfitError when it cannot be loaded."""
+        """Load a model with `threads` intra-op threads into this process, wherever it is to run in the end.
+
+        Raises TrimfitError when it cannot be loaded.
+        """
         options = self.cpu.session_options(threads)
+        library = self.custom_op_library if current_place().is_here else str(library_here())
         try:
-            options.register_custom_ops_library(self.custom_op_library)
+            options.register_custom_ops_library(library)
         # onnxruntime raises its own classes, which it does not export
         except Exception as error:
             raise TrimfitError(
-                f"got {self.custom_op_library}, expected a library that onnxruntime {self.cpu.version} loads:"
+                f"got {library}, expected a library that onnxruntime {self.cpu.version} loads:"
                 f" {str(error).splitlines()[0]}"
             ) from error
         return self.cpu.load(path, options)

@@ -13,8 +13,10 @@ from typing import Any, ClassVar
 
 import onnxruntime
 
+from benchmarks.environment import read_environment
 from benchmarks.errors import TrimfitError
-from hardware_profiles.isa import cpu_name, instruction_sets
+from benchmarks.place import current_place
+from hardware_profiles.isa import instruction_sets
 from hardware_profiles.runtimes.onnxruntime_cpu import OnnxRuntimeCpu
 from hardware_profiles.runtimes.runtime import Feeds, Session
 
@@ -145,6 +147,8 @@ def _register(name: str, library: str) -> None:
 
 def _device() -> Any:
     """The plug-in's CPU device. Raises TrimfitError saying what is missing."""
+    if not (place := current_place()).is_here:
+        raise TrimfitError(f"got {place.name} for {OpenVinoEp.name}, expected local: the plug-in is not sent elsewhere")
     plugin = _plugin()
     name = plugin.get_ep_name()
     _register(name, plugin.get_library_path())
@@ -154,6 +158,6 @@ def _device() -> Any:
             return entry
     kinds = ", ".join(entry.device.type.name for entry in offered) or "no device"
     raise TrimfitError(
-        f"got {kinds} from {DISTRIBUTION} {version(DISTRIBUTION)} on {cpu_name()}, expected its CPU device, which it"
-        f" offers on Intel's CPUs alone (microsoft/onnxruntime#31981): use {OnnxRuntimeCpu.name}"
+        f"got {kinds} from {DISTRIBUTION} {version(DISTRIBUTION)} on {read_environment().cpu}, expected its CPU device,"
+        f" which it offers on Intel's CPUs alone (microsoft/onnxruntime#31981): use {OnnxRuntimeCpu.name}"
     )

@@ -11,6 +11,7 @@ from benchmarks.workload import Workload
 from hardware_profiles.catalog import CATALOG, catalog_published, core_family, is_published, unverified_zeros
 from hardware_profiles.device import Device, resolve
 from hardware_profiles.latency_model import LatencyModel
+from hardware_profiles.places import reach
 from hardware_profiles.profile import LatencyProfile
 from hardware_profiles.published_model import PublishedModel
 from hardware_profiles.runtimes import get
@@ -36,9 +37,9 @@ class Measurable:
     origin = ""
     """Where its numbers come from, if not from a measurement now."""
 
-    def in_force(self) -> AbstractContextManager[None]:
-        """See `Device.in_force`."""
-        return self.device.in_force()
+    def in_force(self) -> AbstractContextManager[object]:
+        """Within it, what is measured is measured there."""
+        return reach(self.asked)
 
     def workload(self, shape: ModelShape, batch: int, tokens: int, threads: int | None) -> Workload:
         """What is asked; with as many threads as the device has cores unless it is said."""
@@ -72,7 +73,7 @@ class Stored:
         """See `StoredDevice.origin`."""
         return self.stored.origin
 
-    def in_force(self) -> AbstractContextManager[None]:
+    def in_force(self) -> AbstractContextManager[object]:
         """Nothing is to be arranged."""
         return nullcontext()
 
@@ -170,9 +171,9 @@ Place = Measurable | Stored | Published
 
 
 def place_of(asked: str) -> Place:
-    """The place of a name: "local", "local:avx2", "catalog:NAME", the path of a profile or of a folder of them.
+    """The place of a name: "local", "local:avx2", "ssh://user@host", "adb://serial", "catalog:NAME", or a path.
 
-    Raises TrimfitError for what is none of these.
+    The path is of a profile or of a folder of them. Raises TrimfitError for what is none of these.
     """
     if is_published(asked):
         return Published(asked, catalog_published(asked.removeprefix(CATALOG)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from transformers import PreTrainedModel
 
 from benchmarks import Measurement
 from benchmarks.workload import Workload
+from hardware_profiles.device import Device
 from hardware_profiles.runtimes import Runtime
 from optimizer import files
 from optimizer.decision_record import DecisionRecord
@@ -60,6 +60,7 @@ def stage_files(
     tokenizer: Any,
     onnx: Path,
     runtime: Runtime,
+    device: Device,
     workload: Workload,
     longest: int,
     measurements: Sequence[Measurement],
@@ -76,7 +77,7 @@ def stage_files(
     note = {
         "runtime": runtime.name,
         "options": portable_options(runtime),
-        "machine": f"{platform.system()} {platform.machine()}",
+        "machine": f"{device.system} {device.machine}",
         "threads": workload.threads,
         "longest": longest,
         "labels": labels,

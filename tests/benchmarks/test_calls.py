@@ -81,7 +81,7 @@ def test_no_calls_are_refused():
 def test_threads_come_to_rest_after_each_turn(monkeypatch, clock, threads, rests):
     """Two calls: after the warm-up of each, and after each of 3 turns."""
     rested = []
-    monkeypatch.setattr("benchmarks.calls.come_to_rest", lambda: rested.append(1))
+    monkeypatch.setattr("benchmarks.worker.__main__.come_to_rest", lambda: rested.append(1))
     calls = {name: lambda: clock.advance(0.1) for name in "ab"}
     measure_calls(calls, budget=Budget(launches=1, rounds=3, max_seconds=100), threads=threads, clock=clock)
     assert len(rested) == rests

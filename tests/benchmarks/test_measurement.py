@@ -104,6 +104,17 @@ def test_a_broken_file_is_refused_with_the_field(measurement, tmp_path, change, 
     assert "\n" not in str(caught.value)
 
 
+def test_what_is_emulated_holds_no_time(measurement):
+    m = measurement([[0.001]])
+    emulated = {**m.model_dump(), "provenance": "emulated_functional"}
+    with pytest.raises(ValidationError, match="emulated_functional can hold no time"):
+        Measurement.model_validate(emulated)
+    with pytest.raises(ValidationError, match="emulated_functional can hold no time"):
+        Measurement.model_validate({**emulated, "samples": {}})
+    launches = [{"peak_memory_bytes": 1}]
+    assert len(Measurement.model_validate({**emulated, "samples": {}, "launches": launches}).samples) == 0
+
+
 def test_a_missing_file_is_refused_in_one_line(tmp_path):
     with pytest.raises(TrimfitError, match="expected a measurement file"):
         Measurement.from_json(tmp_path / "none.json")

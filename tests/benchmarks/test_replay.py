@@ -80,7 +80,7 @@ def play(monkeypatch, clock, mlp, make, names, **arguments):
         return make(contestant, number)
 
     monkeypatch.setattr(sampling, "Launch", launch)
-    monkeypatch.setattr(sampling, "choose_cpus", lambda threads, rng: ())
+    monkeypatch.setattr("benchmarks.local_place.choose_cpus", lambda threads, rng: ())
     monkeypatch.setattr(sampling.time, "perf_counter", clock)
     return measure([Contestant(name=name, model=mlp) for name in names], **arguments)
 

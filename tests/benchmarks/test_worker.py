@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks import Contestant, TrimfitError
 from benchmarks.contestant import Launch
-from benchmarks.inputs import random_pool
+from benchmarks.inputs import model_inputs, random_pool
 from benchmarks.worker import __main__ as worker
 
 
@@ -130,11 +130,11 @@ def test_a_conversation_in_this_process(mlp, pool):
 
 def test_the_conversation_with_a_process_of_its_own(mlp, pool):
     with Launch(Contestant(name="a", model=mlp), pool, seed=0) as launch:
-        assert launch.ready()["pid"] == launch.process.pid
+        assert launch.ready()["pid"] == launch.process.popen.pid
         launch.ask("load", cpus=[])
         assert len(launch.ask("turn", settle=1, timed=4)["seconds"]) == 5
-        assert launch.ask("end")["peak_memory_bytes"] > launch.process.pid * 0
-    assert launch.process.returncode is not None
+        assert launch.ask("end")["peak_memory_bytes"] > launch.process.popen.pid * 0
+    assert launch.process.popen.returncode is not None
 
 
 OPTIONS = {
@@ -258,3 +258,61 @@ def test_a_job_of_several_lengths_draws_from_the_pool_that_is_named(tmp_path):
     commands = [{"load": {"cpus": []}}, *({"outputs": {"path": str(tmp_path / f"{n}.npz"), "at": n}} for n in (3, 40))]
     list(worker.serve({**job, "loader": str(loader), "lengths": [3, 40]}, map(json.dumps, commands)))
     assert [np.load(tmp_path / f"{n}.npz")["output0"].tolist() for n in (3, 40)] == [[[3] * 3], [[40] * 40]]
+
+
+def test_its_first_answer_says_which_file_it_is(mlp, pool):
+    with Launch(Contestant(name="a", model=mlp), pool, seed=0) as launch:
+        assert (
+            launch.ready()["worker"] == worker.version() == sha256(Path(worker.__file__).read_bytes()).hexdigest()[:16]
+        )
+
+
+def test_a_worker_of_another_version_is_refused_in_one_line(mlp, pool, monkeypatch):
+    monkeypatch.setattr("benchmarks.contestant.version", lambda: "0123456789abcdef")
+    refusal = pytest.raises(TrimfitError, match=r"got worker \w{16} on local, expected 0123456789abcdef")
+    with Launch(Contestant(name="a", model=mlp), pool, seed=0) as launch, refusal as caught:
+        launch.ready()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_rig_holds_graphs_and_times_them_in_turns(mlp, tmp_path):
+    (name,) = (entry.name for entry in model_inputs(mlp))
+    shape = random_pool(mlp, Contestant(name="a", model=mlp).workload)[name].shape[1:]
+    np.savez(tmp_path / "feed.npz", **{name: np.zeros(shape, np.float32)})
+    old = tmp_path / "old.onnx"
+    old.write_bytes(b"")
+    graph = {"model": str(mlp), "options": {}, "threads": 1, "feed": str(tmp_path / "feed.npz"), "cpus": []}
+    commands = [
+        {"open": {"name": "a", "remove": [], **graph}},
+        {"open": {"name": "b", "remove": [str(old)], **graph}},
+        {"time": {"seconds": 5.0, "rounds": 4, "seed": 0, "cpus": []}},
+        {"end": {}},
+    ]
+    ready, _, _, timed, end = worker.answers({"rig": {}}, map(json.dumps, commands))
+    assert ready["worker"] == worker.version()
+    assert {name: len(values) for name, values in timed["rounds"].items()} == {"a": 4, "b": 4}
+    assert not old.exists()
+    assert end["cpu_seconds"] > 0
+
+
+def test_a_machine_is_described_with_what_decides_whether_it_is_one():
+    (told,) = worker.answers({"describe": {}}, [])
+    assert told["machine"]
+    assert told["page_bytes"] >= 4096
+    assert "CPUExecutionProvider" in told["providers"]
+    assert told["gflops"] > 0
+
+
+@pytest.mark.parametrize(
+    ("machine", "midr", "gflops", "words"),
+    [
+        ("aarch64", True, 20.0, None),
+        ("x86_64", False, 20.0, None),
+        ("aarch64", False, 20.0, "an aarch64 machine without MIDR"),
+        ("aarch64", True, 0.16, "0.016 GFLOP/s of a matrix product for each GB/s of a copy"),
+        ("x86_64", False, 0.99, "0.099 GFLOP/s"),
+    ],
+)
+def test_an_emulator_is_told_by_its_floats_and_its_missing_register(machine, midr, gflops, words):
+    found = worker.not_a_device(machine, midr, gflops, gigabytes_per_second=10.0)
+    assert found is None if words is None else words in found

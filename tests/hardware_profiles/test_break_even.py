@@ -19,7 +19,6 @@ from hardware_profiles import (
     LatencyProfile,
     ProfileRequest,
     RuntimeRecord,
-    bench,
     local_device,
     run_profile,
 )
@@ -62,7 +61,7 @@ class FakeMeasuring:
 @pytest.fixture
 def measuring(monkeypatch):
     fake = FakeMeasuring()
-    monkeypatch.setattr(bench, "measure_calls", fake)
+    monkeypatch.setattr("benchmarks.rig.measure_calls", fake)
     return fake
 
 

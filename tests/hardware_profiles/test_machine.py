@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.workload import Workload
-from hardware_profiles import LatencyProfile, ProfileRequest, bench, machine
+from hardware_profiles import LatencyProfile, ProfileRequest, machine
 from hardware_profiles.machine import measure_machine, peak_precision, thread_counts
 
 REQUEST = ProfileRequest(
@@ -35,7 +35,7 @@ def measuring(monkeypatch):
         seen.append("bandwidth")
         return made.BANDWIDTH
 
-    monkeypatch.setattr(bench, "measure_calls", calls)
+    monkeypatch.setattr("benchmarks.rig.measure_calls", calls)
     monkeypatch.setattr(machine, "machine_peak", peak)
     monkeypatch.setattr(machine, "memory_bandwidth", bandwidth)
     return seen

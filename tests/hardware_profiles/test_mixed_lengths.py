@@ -14,7 +14,6 @@ from hardware_profiles import (
     LatencyModel,
     OnnxRuntimeCpu,
     ProfileRequest,
-    bench,
     local_device,
     run_profile,
 )
@@ -200,7 +199,7 @@ def test_every_length_is_profiled_once(tmp_path, monkeypatch):
         timed.append(list(calls))
         return {name: np.full(3, 1e-3) for name in calls}
 
-    monkeypatch.setattr(bench, "measure_calls", measuring)
+    monkeypatch.setattr("benchmarks.rig.measure_calls", measuring)
     shares = []
     options = {"cache": tmp_path, "progress": lambda label, share: shares.append(share)}
     profile = run_profile(local_device(), OnnxRuntimeCpu(), TINY, **options)

@@ -7,6 +7,7 @@ import json
 
 import made_profile as made
 import pytest
+from pydantic import ValidationError
 from rich.console import Console
 
 from benchmarks.errors import TrimfitError
@@ -15,6 +16,8 @@ from hardware_profiles import (
     Conditions,
     LatencyProfile,
     OnnxRuntimeCpu,
+    OptionTrial,
+    PrecisionTrial,
     RuntimeRecord,
     profile_instability,
     profile_table,
@@ -116,6 +119,29 @@ def test_what_is_emulated_holds_no_time(tmp_path):
     path.write_text(json.dumps(content))
     with pytest.raises(TrimfitError, match=r"device.provenance: .* can hold no milliseconds"):
         LatencyProfile.load(path)
+
+
+@pytest.mark.parametrize("field", ["ladder", "trials", "contests", "peaks", "bandwidths", "thread_scaling", "anchors"])
+def test_what_is_emulated_holds_none_of_what_a_clock_told(field, tmp_path):
+    known = {
+        "ladder": [made.timing(made.unit("ffn", 32))],
+        "trials": [OptionTrial(name="a", options={}, precision="fp32", workload=made.WORKLOAD, seconds=1)],
+        "contests": [
+            PrecisionTrial(
+                precision="int8", rival="fp32", hidden_size=8, workload=made.WORKLOAD, seconds=1, rival_seconds=1
+            )
+        ],
+        "peaks": [made.PEAK],
+        "bandwidths": [made.BANDWIDTH],
+        "thread_scaling": [made.anchor(made.shape((2, 64)))],
+        "anchors": [made.anchor(made.shape((2, 64)))],
+    }
+    emulated = made.DEVICE.model_copy(update={"provenance": "emulated_functional"})
+    empty = LatencyProfile(device=emulated, runtime=made.RUNTIME)
+    empty.save(tmp_path / "empty.json")
+    with pytest.raises(ValidationError, match=f"can hold no milliseconds, got {field}"):
+        empty.model_copy(update={field: tuple(known[field])}).save(tmp_path / "profile.json")
+    assert not (tmp_path / "profile.json").exists()
 
 
 def test_profiles_under_different_options_stay_apart():

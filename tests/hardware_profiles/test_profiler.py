@@ -50,7 +50,7 @@ class FakeMeasuring:
 @pytest.fixture
 def measuring(monkeypatch):
     fake = FakeMeasuring()
-    monkeypatch.setattr(bench, "measure_calls", fake)
+    monkeypatch.setattr("benchmarks.rig.measure_calls", fake)
     return fake
 
 
@@ -125,11 +125,11 @@ def test_an_interruption_loses_the_part_that_was_being_measured(tmp_path, monkey
         return FakeMeasuring()(calls, budget=budget)
 
     request = replace(REQUEST, budget="default")
-    monkeypatch.setattr(bench, "measure_calls", interrupted)
+    monkeypatch.setattr("benchmarks.rig.measure_calls", interrupted)
     with pytest.raises(KeyboardInterrupt):
         profiled(tmp_path, request)
     fake = FakeMeasuring()
-    monkeypatch.setattr(bench, "measure_calls", fake)
+    monkeypatch.setattr("benchmarks.rig.measure_calls", fake)
     profile = profiled(tmp_path, request)
     zeros = {"1 x attention of 2 heads, 90% zeros", "1 x FFN of 32, 90% zeros"}
     assert {name.replace("8 x", "1 x") for name in fake.timed} == zeros | {"1 x glue", "reference"}
@@ -148,7 +148,7 @@ def test_blocks_take_turns_with_the_whole_models_that_correct_their_sum(tmp_path
         together.append(set(calls))
         return FakeMeasuring()(calls, budget=budget)
 
-    monkeypatch.setattr(bench, "measure_calls", measure)
+    monkeypatch.setattr("benchmarks.rig.measure_calls", measure)
     profiled(tmp_path, replace(REQUEST, budget="default"))
     assert any({"8 x FFN of 32", "8 x attention of 1 heads", "full", "uneven"} <= names for names in together)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.workload import Workload
-from hardware_profiles import OnnxRuntimeCpu, ProfileRequest, bench, local_device, machine, run_profile
+from hardware_profiles import OnnxRuntimeCpu, ProfileRequest, local_device, machine, run_profile
 from hardware_profiles.refinement import midpoints, refined_widths
 from hardware_profiles.staircase import Step, steps
 
@@ -46,7 +46,7 @@ def ffn_widths(profile):
 @pytest.fixture
 def measuring(monkeypatch):
     fake = OneStep()
-    monkeypatch.setattr(bench, "measure_calls", fake)
+    monkeypatch.setattr("benchmarks.rig.measure_calls", fake)
     monkeypatch.setattr(machine, "machine_peak", lambda *of: made.PEAK)
     monkeypatch.setattr(machine, "memory_bandwidth", lambda *of: made.BANDWIDTH)
     return fake

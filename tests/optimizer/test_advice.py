@@ -324,7 +324,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
         ({"model_type": "gpt2"}, (), "of type 'gpt2', which is not supported: use one of bert"),
         ({"hidden_act": "silu"}, (), "the model's activation is silu, expected gelu or relu"),
         ({}, ("--seq-len", "100"), "--seq-len 100 is more than the 40 tokens the model takes: give at most 40"),
-        ({}, ("--device", "ssh://pi@host"), "expected local"),
+        ({}, ("--device", "serial:pi"), "expected local"),
         ({}, ("--device", "catalog:abacus"), "got catalog:abacus, expected "),
         ({}, ("--device", "local", "--device", "local"), "local and local, which are the same: give one of them"),
     ],

@@ -17,7 +17,9 @@ import torch
 from transformers import PreTrainedModel
 
 from benchmarks.errors import TrimfitError
-from hardware_profiles.runtimes import OnnxRuntimeCpu
+from benchmarks.place import in_force
+from hardware_profiles import Device
+from hardware_profiles.runtimes import OnnxRuntimeCpu, get
 from hardware_profiles.runtimes.sparse.library import library_path
 from optimizer import workflow
 from optimizer.artefact import build, logits_of
@@ -305,11 +307,50 @@ def deployed(make_setting: Callable[..., Setting], tmp_path: Path) -> Path:
         tokenizer=setting.tokenizer,
         onnx=artefact.path,
         runtime=runtime,
+        device=setting.device,
         workload=setting.workload,
         longest=16,
         measurements=[],
     )
     return out
+
+
+class Board:
+    """An aarch64 machine somewhere else, as far as runtimes ask."""
+
+    name, is_here, machine, system, isa = "ssh://board", False, "aarch64", "Linux", ("asimd", "asimddp")
+
+
+@needs_library
+def test_what_is_made_for_another_machine_brings_that_ones_operators_and_is_scored_here(
+    make_setting: Callable[..., Setting], tmp_path: Path
+) -> None:
+    try:
+        library = library_path("aarch64", "Linux")
+    except TrimfitError:
+        pytest.skip("the sparse operators are not built for aarch64")
+    device = Device(name="board", isa=Board.isa, machine="aarch64", system="Linux")
+    with in_force(Board()):
+        runtime = get(made.SPARSE)
+        setting = make_setting(sparse_runtime=runtime)
+        model = set_zeros(setting.teacher, Unstructured(0.9))
+        artefact = build(model, setting.tokenizer, runtime, "fp32", tmp_path / "export", setting.dev)
+        answers = logits_of(runtime, artefact.path, setting.dev)
+        np.testing.assert_allclose(answers, predict(model, setting.dev), atol=1e-4)
+        stage_files(
+            tmp_path / "out",
+            model=model,
+            tokenizer=setting.tokenizer,
+            onnx=artefact.path,
+            runtime=runtime,
+            device=device,
+            workload=setting.workload,
+            longest=16,
+            measurements=[],
+        )
+    assert (tmp_path / "out" / library.name).read_bytes() == library.read_bytes()
+    note = json.loads((tmp_path / "out" / "runtime.json").read_text())
+    assert (note["machine"], note["options"]["custom_op_library"]) == ("Linux aarch64", library.name)
 
 
 def alone(*command: object, folder: Path) -> subprocess.CompletedProcess:
@@ -354,6 +395,7 @@ def test_a_dense_deployment_brings_no_operators(make_setting: Callable[..., Sett
         tokenizer=setting.tokenizer,
         onnx=artefact.path,
         runtime=setting.stock,
+        device=setting.device,
         workload=setting.workload,
         longest=16,
         measurements=[],

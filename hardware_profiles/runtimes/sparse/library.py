@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import platform
-import sys
 from pathlib import Path
 
 from benchmarks.errors import TrimfitError
+from benchmarks.local_place import LocalPlace
+from benchmarks.place import current_place
 
-__all__ = ["library_path"]
+__all__ = ["library_here", "library_path"]
 
 _MACHINES = {"x86_64": "x86_64", "amd64": "x86_64", "x64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
 
@@ -17,13 +17,14 @@ def library_path(machine: str | None = None, system: str | None = None) -> Path:
     """The library to give to `SessionOptions.register_custom_ops_library`, or to send to a device.
 
     `machine` and `system` are what `uname -m` and `uname -s` say there ("x86_64", "aarch64"; "Linux", "Android"); None:
-    this machine's. Raises TrimfitError for a machine that none is made for, or when it has not been built.
+    what they say at the place in force. Raises TrimfitError for a machine that none is made for, or when it has not
+    been built.
     """
     # here, so that importing the package does not import what `python -m` runs
     from hardware_profiles.runtimes.sparse.build import LIBRARIES, TARGETS, library_name
 
-    machine = machine or platform.machine()
-    system = system or _this_system()
+    machine = machine or current_place().machine
+    system = system or current_place().system
     target = f"{_MACHINES.get(machine.lower(), machine.lower())}-{system.lower()}"
     if target not in TARGETS:
         raise TrimfitError(
@@ -39,6 +40,7 @@ def library_path(machine: str | None = None, system: str | None = None) -> Path:
     return path
 
 
-def _this_system() -> str:
-    # Python before 3.13 says Linux on Android
-    return "Android" if hasattr(sys, "getandroidapilevel") else platform.system()
+def library_here() -> Path:
+    """This machine's library, whatever place is in force: `library_path` of it."""
+    here = LocalPlace()
+    return library_path(here.machine, here.system)
