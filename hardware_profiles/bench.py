@@ -31,7 +31,7 @@ Report = Callable[[str, float], None]
 
 _ROUNDS: dict[Effort, int] = {"fast": 16, "default": 40, "thorough": 120}
 _SECONDS_PER_GRAPH: dict[Effort, float] = {"fast": 0.25, "default": 0.6, "thorough": 2.0}
-_RESTING = 2.0  # times as long where threads have to come to rest after each turn
+_RESTING = 1.5  # times as long where threads have to come to rest after each turn
 _PASSES: dict[Effort, int] = {"fast": 2, "default": 4, "thorough": 8}  # between them progress is told
 _BYTES_PER_CHAIN = 3e6  # small, so that units are timed with their weights in the caches where they can be
 _MOST_REPEAT = 8

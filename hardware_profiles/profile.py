@@ -38,7 +38,7 @@ _NO_CHOICE = ("custom_op_library", "break_even")  # options that follow from the
 _T = TypeVar("_T")
 _TIMES = ("entries", "ladder", "anchors", "trials", "break_even", "contests", "peaks", "bandwidths", "thread_scaling")
 
-_MUST_WIN_BY = 0.01  # a contested precision pays if it is faster than its rival by more than this
+_MUST_WIN_BY = 0.05  # a contested precision pays its own minute of profiling if it is faster than its rival by more
 FORMAT: Literal[2] = 2  # 1 kept time by another reference model and knew no zeros that are skipped
 
 
@@ -160,7 +160,7 @@ class PrecisionTrial(_Record):
 
     @property
     def pays(self) -> bool:
-        """Whether the precision is faster by more than 1 %."""
+        """Whether the precision is faster by more than 5 %."""
         return self.rival_seconds / self.seconds > 1 + _MUST_WIN_BY
 
     def __str__(self) -> str:

@@ -56,7 +56,8 @@ def _built(model: Model, runtime: Runtime, workload: Workload, folder: Path, see
         seq_len=workload.seq_len,
         seed=seed,
     )
-    prepared = runtime.prepare(fp32, model.precision, folder / "prepared.onnx")
+    rows = [random_inputs(workload, seed)]
+    prepared = runtime.prepare(fp32, model.precision, folder / "prepared.onnx", calibration=rows)
     if prepared != fp32:
         fp32.unlink()  # hundreds of megabytes each
     return prepared
