@@ -51,12 +51,12 @@ def _at(seq_len: int, threads: int) -> Workload:
 
 # hidden sizes people deploy; lengths from a short text to a long one, some that no tile or vector divides
 GROUPS = (
+    Group(384, 32, 12, 1536, 12, _at(64, 1), candidates=20),
+    Group(256, 32, 8, 1024, 12, _at(384, 1), first_kind=2),
     Group(768, 64, 12, 3072, 12, _at(128, 1)),
     Group(384, 32, 12, 1536, 12, _at(25, 2), first_kind=2, candidates=20),
     Group(512, 64, 8, 2048, 12, _at(200, 2)),
     Group(768, 64, 12, 3072, 12, _at(16, 2), first_kind=2),
-    Group(384, 32, 12, 1536, 12, _at(64, 1), candidates=20),
-    Group(256, 32, 8, 1024, 12, _at(384, 1), first_kind=2),
 )
 
 QUICK_GROUPS = (Group(256, 32, 8, 1024, 4, _at(32, 1), models=4, candidates=8),)
