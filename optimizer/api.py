@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from hardware_profiles.device import resolve
@@ -31,6 +32,9 @@ def optimize(
     threads: int | None = None,
     metric: str = "accuracy",
     precision: str | None = None,
+    vocabulary: str | None = None,
+    keep_vocabulary: Sequence[str | Path] = (),
+    also_test: Sequence[str | Path] = (),
     effort: Effort = DEFAULT,
     seed: int = 0,
     progress: Progress | None = None,
@@ -52,6 +56,11 @@ def optimize(
         threads: None takes all cores of the device.
         metric: "accuracy", "macro_f1" or "weighted_f1".
         precision: "fp32", "int8" or "int8-static": the only one the student may have; None leaves it to the decision.
+        vocabulary: "trim" removes tokens that the training texts never use, "keep" none; None trims where that saves a
+            third of the parameters and the dev score does not suffer.
+        keep_vocabulary: text or data files whose tokens stay, too.
+        also_test: files (or folders with a test file) of the same columns and labels, e.g. of other domains, on each of
+            which teacher and student are scored.
         effort: `optimizer.effort.FAST`, `DEFAULT` or `THOROUGH`.
         seed: of everything that is drawn.
         progress: where to tell; None tells on standard error.
@@ -71,6 +80,9 @@ def optimize(
         threads=threads,
         metric=metric,
         precision=precision,
+        vocabulary=vocabulary,
+        keep_vocabulary=tuple(map(Path, keep_vocabulary)),
+        also_test=tuple(map(Path, also_test)),
         effort=effort,
         seed=seed,
     )
