@@ -48,9 +48,9 @@ def prepare(job: Job, progress: Progress) -> Setting:
     device = resolve(job.device)
     check_metric(job.metric)
     _check_precision(job.precision)
-    check_choice(job.vocabulary, job.keep_vocabulary)
     inspect_folder(job.model)
     tokenizer = load_tokenizer(job.model)
+    check_choice(job.vocabulary, tokenizer, job.keep_vocabulary, job.columns.text)
     with progress.step(f"Reading {job.data}"):
         task = read_task(job.data, job.columns, metric=job.metric, seed=job.seed)
     for reason, count in task.dropped.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from optimizer.progress import Progress
 from optimizer.scoring import score
 from optimizer.teacher import Teacher
 from optimizer.vocabulary.table import keep_tokens, pinned_ids, share_of_table
-from optimizer.vocabulary.trimming import Trimmed, trim
+from optimizer.vocabulary.texts import read_texts
+from optimizer.vocabulary.trimming import Trimmed, check_tokenizer, trim
 
 __all__ = ["CHOICES", "LEAST_SAVING", "Start", "check_choice", "fit_vocabulary"]
 
@@ -48,12 +49,26 @@ class Start:
     facts: VocabularyFacts | None = None
 
 
-def check_choice(choice: str | None, keep: Iterable[Path] = ()) -> None:
-    """Raise TrimfitError unless `choice` is "keep", "trim" or None, and texts are named only where it is not "keep"."""
+def check_choice(choice: str | None, tokenizer: Any, named: Sequence[Path] = (), column: str = "text") -> None:
+    """Refuse what cannot be done before anything else is.
+
+    Args:
+        choice: "keep", "trim" or None.
+        tokenizer: to trim.
+        named: files whose tokens stay; read once to see that they can be.
+        column: of their texts, where they are data files.
+
+    Raises TrimfitError for another choice, a tokenizer that cannot be trimmed, and files that cannot be read.
+    """
     if choice not in (None, *CHOICES):
         raise TrimfitError(f"got --vocabulary {choice}, expected one of {', '.join(CHOICES)}")
-    if choice == "keep" and any(True for _ in keep):
+    if choice == "keep" and named:
         raise TrimfitError("got --keep-vocabulary with --vocabulary keep, which keeps all: give one of them")
+    if choice == "trim":
+        check_tokenizer(tokenizer)
+    for path in named:
+        for _ in read_texts(path, column):
+            pass
 
 
 def fit_vocabulary(

@@ -15,21 +15,19 @@ Spec = Mapping[str, Any]
 SUPPORTED = ("WordPiece", "Unigram")
 
 
-def check_kind(spec: Spec) -> str:
-    """The model in the file. Raises TrimfitError for one whose tokens cannot be removed yet."""
-    kind = str(spec["model"].get("type"))
+def check_kind(kind: str) -> None:
+    """Raise TrimfitError for a tokenizer's model whose tokens cannot be removed yet."""
     if kind not in SUPPORTED:
         raise TrimfitError(
             f"got a {kind} tokenizer, expected {' or '.join(SUPPORTED)} to trim the vocabulary of: "
             "use --vocabulary keep"
         )
-    return kind
 
 
 def ids_by_token(spec: Spec) -> dict[str, int]:
     """Id of every token of the model; added ones beyond it are not among them."""
     vocabulary = spec["model"]["vocab"]
-    if check_kind(spec) == "Unigram":
+    if spec["model"]["type"] == "Unigram":
         return {piece: i for i, (piece, _) in enumerate(vocabulary)}
     return dict(vocabulary)
 
@@ -37,7 +35,7 @@ def ids_by_token(spec: Spec) -> dict[str, int]:
 def kept_with(spec: Spec, used: Collection[int]) -> set[int]:
     """Ids that stay where `used` are needed: these, what unseen words are spelled with, and all added tokens."""
     model, added = spec["model"], {token["id"] for token in spec["added_tokens"]}
-    if check_kind(spec) == "Unigram":
+    if model["type"] == "Unigram":
         pieces = [(piece, score) for piece, score in model["vocab"]]
         unknown = set() if model.get("unk_id") is None else {model["unk_id"]}
         return added | unigram_kept(pieces, {i for i in used if i < len(pieces)} | unknown)

@@ -19,7 +19,7 @@ from optimizer.teacher import load_tokenizer
 from optimizer.vocabulary.pieces import matched_before_failing
 from optimizer.vocabulary.tokenizer_file import check_kind, ids_by_token, kept_with, with_fewer
 
-__all__ = ["Trimmed", "trim"]
+__all__ = ["Trimmed", "check_tokenizer", "trim"]
 
 _CHUNK = 2000  # texts that are tokenised at once
 _KEPT, _CONFIG = "kept.json", "tokenizer_config.json"
@@ -65,6 +65,12 @@ class Trimmed:
         return np.where(ids < len(self.new_ids), self.new_ids[np.minimum(ids, len(self.new_ids) - 1)], -1).tolist()
 
 
+def check_tokenizer(tokenizer: Any) -> None:
+    """Raise TrimfitError for a tokenizer whose tokens cannot be removed yet."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    check_kind("slow" if backend is None else type(backend.model).__name__)
+
+
 def trim(tokenizer: Any, texts: Iterable[str], folder: Path, pinned: Collection[int] = ()) -> Trimmed:
     """Write a tokenizer without the tokens that `texts` never use to `folder`, and load it from there.
 
@@ -78,8 +84,8 @@ def trim(tokenizer: Any, texts: Iterable[str], folder: Path, pinned: Collection[
 
     Raises TrimfitError for a tokenizer of another kind.
     """
+    check_tokenizer(tokenizer)
     spec = json.loads(tokenizer.backend_tokenizer.to_str())
-    check_kind(spec)
     used = {*pinned, *_used(tokenizer, spec, texts)}
     fewer, kept = with_fewer(spec, kept_with(spec, used))
     part = folder.with_name(f".{folder.name}.part")
@@ -102,8 +108,9 @@ def _used(tokenizer: Any, spec: dict[str, Any], texts: Iterable[str]) -> set[int
         used.update(*rows)
         unknown = [text for text, row in zip(some, rows, strict=True) if tokenizer.unk_token_id in row]
         unknown_words |= _words(tokenizer.backend_tokenizer, unknown)
-    if check_kind(spec) == "WordPiece":
-        model, vocabulary = spec["model"], ids_by_token(spec)
+    model = spec["model"]
+    if model["type"] == "WordPiece":
+        vocabulary = ids_by_token(spec)
         for word in unknown_words:
             if len(word) <= model["max_input_chars_per_word"]:  # longer ones are unknown in any case
                 used.update(matched_before_failing(word, vocabulary, model["continuing_subword_prefix"]))

@@ -395,11 +395,19 @@ def test_a_tokenizer_that_cannot_be_trimmed_is_told_or_refused(
         fit("trim", teacher, tokenizer, tmp_path, said)
 
 
-def test_choices_that_there_are_not_are_refused() -> None:
+def test_what_cannot_be_done_is_refused_at_once(tokenizer: PreTrainedTokenizerFast) -> None:
+    check_choice("trim", wordpiece())
+    check_choice(None, tokenizer)
     with pytest.raises(TrimfitError, match="got --vocabulary half, expected one of keep, trim"):
-        check_choice("half")
+        check_choice("half", tokenizer)
     with pytest.raises(TrimfitError, match="which keeps all"):
-        check_choice("keep", [Path("words.txt")])
+        check_choice("keep", tokenizer, [Path("words.txt")])
+    with pytest.raises(TrimfitError, match="got a WordLevel tokenizer"):
+        check_choice("trim", tokenizer)
+    with pytest.raises(TrimfitError, match="got a slow tokenizer"):
+        check_choice("trim", object())
+    with pytest.raises(TrimfitError, match=r"no such file: words\.txt"):
+        check_choice(None, tokenizer, [Path("words.txt")])
 
 
 def test_texts_are_lines_or_a_column(tmp_path: Path) -> None:
