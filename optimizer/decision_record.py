@@ -84,13 +84,21 @@ class Correction(_Record):
 
 
 class KeptLayer(_Record):
-    """Which heads, and how many neurons, of one teacher layer live on in the student."""
+    """Which heads, and how many neurons, of one teacher layer live on in the student, and what they were worth.
+
+    `head_importance` [heads_total] and `ffn_importance`, the sum over all neurons, are Fisher's in nats a row, measured
+    on the teacher; `ffn_importance_kept` is the share of that sum in the neurons that live on. Empty and None where
+    nothing was measured.
+    """
 
     layer: int
     heads: tuple[int, ...]
     heads_total: int
     ffn: int
     ffn_total: int
+    head_importance: tuple[float, ...] = ()
+    ffn_importance: float | None = None
+    ffn_importance_kept: float | None = None
 
 
 class ScoredPoint(_Record):

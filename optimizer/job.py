@@ -14,7 +14,7 @@ from hardware_profiles.device import resolve
 from optimizer import files
 from optimizer.effort import DEFAULT, Effort
 from optimizer.model_folder import inspect_folder
-from optimizer.table_files import data_files
+from optimizer.table_files import data_files, scored_file
 from optimizer.target import DEFAULT_TARGET, Target
 from optimizer.tasks import Columns
 
@@ -44,6 +44,9 @@ class Job:
     metric: str = "accuracy"
     precision: str | None = None  # the only one the student may have
     pattern: str | None = None  # the only way it may be made smaller
+    vocabulary: str | None = None  # "keep" or "trim"; None leaves it to what trimming saves
+    keep_vocabulary: tuple[Path, ...] = ()  # texts whose tokens stay
+    also_test: tuple[Path, ...] = ()  # sets that are scored besides
     effort: Effort = DEFAULT
     seed: int = 0
     _last: list[float] = field(default_factory=lambda: [time.monotonic()], compare=False, repr=False)
@@ -109,6 +112,8 @@ class Job:
             "metric": self.metric,
             "precision": self.precision,
             "pattern": self.pattern,
+            "vocabulary": [self.vocabulary, _digest(self.keep_vocabulary)],
+            "also_test": _digest(tuple(scored_file(path) for path in self.also_test)),
             "effort": self.effort.name,
             "seed": self.seed,
         }
@@ -122,5 +127,7 @@ def _beside(folder: Path) -> tuple[Path, ...]:
 def _digest(paths: tuple[Path, ...]) -> str:
     whole = hashlib.sha256()
     for path in paths:
+        if not path.is_file():
+            raise TrimfitError(f"no such file: {path}: check what was named")
         whole.update(files.sha256(path).encode())
     return whole.hexdigest()[:16]

@@ -15,13 +15,16 @@ from optimizer.float_layers import FloatLayers
 
 __all__ = [
     "FILE_NAME",
+    "Calibration",
     "DeviceFacts",
     "GroupScore",
     "Latency",
     "Manifest",
+    "SetScore",
     "Speedup",
     "StudentFacts",
     "TeacherFacts",
+    "VocabularyFacts",
 ]
 
 FILE_NAME = "manifest.json"
@@ -58,11 +61,64 @@ class Latency(_Record):
 
 
 class GroupScore(_Record):
-    """One group's (language's, domain's) test score; dev where there is no test part."""
+    """Teacher's and student's score on the same rows, e.g. of one group (language, domain), and how sure the change is.
+
+    `low` and `high` bound student minus teacher (95 %, paired bootstrap). `bootstrap_p` is the probability of such a
+    change of the score if both were equally good, `mcnemar_p` that of such a change of right answers (exact); among
+    groups both are Holm's. `agreement` is the share of rows with equal answers, right or wrong.
+    """
 
     teacher: float
     student: float
     rows: int
+    low: float | None = None
+    high: float | None = None
+    bootstrap_p: float | None = None
+    mcnemar_p: float | None = None
+    agreement: float | None = None
+
+    @property
+    def difference(self) -> float:
+        """Student minus teacher: below 0 score was lost."""
+        return self.student - self.teacher
+
+
+class Calibration(_Record):
+    """Expected calibration error: by how much the probability of an answer misses its share of right ones, [0, 1]."""
+
+    teacher: float
+    student: float
+    bins: int
+
+
+class SetScore(GroupScore):
+    """A whole set of rows: the part that the headline quotes, or one that the person also wanted scored."""
+
+    calibration: Calibration
+    groups: dict[str, GroupScore] = {}
+
+
+class VocabularyFacts(_Record):
+    """What was removed of the vocabulary, and what that did before anything was trained.
+
+    `dev_before` and `dev` are the teacher's score (PyTorch) with all tokens and with those left; `dev_changed` and
+    `test_changed` the share of the texts' tokens that are gone, so that others stand in their place.
+    """
+
+    tokens_before: int
+    tokens: int
+    parameters_removed: int
+    dev_before: float
+    dev: float
+    dev_changed: float
+    test_changed: float | None
+
+    def __str__(self) -> str:
+        return (
+            f"vocabulary: {self.tokens_before} -> {self.tokens} tokens, {self.parameters_removed / 1e6:.1f} M"
+            f" parameters fewer; {self.dev_changed:.2%} of dev's tokens are not among them: the teacher's dev score was"
+            f" {self.dev_before:.4f} and is {self.dev:.4f}"
+        )
 
 
 class TeacherFacts(_Record):
@@ -80,7 +136,8 @@ class TeacherFacts(_Record):
 class StudentFacts(_Record):
     """What is deployed. `dev` and `test` are scored with the ONNX file, not with the PyTorch model.
 
-    `float_layers` are those that stay in fp32 at a lower precision; None where no score is lost without.
+    `onnx_bytes_ratio` is how many times smaller the file is than the teacher's in fp32. `float_layers` are those that
+    stay in fp32 at a lower precision; None where no score is lost without. `groups` has the greatest loss first.
     """
 
     pattern: str
@@ -90,6 +147,7 @@ class StudentFacts(_Record):
     layers: tuple[LayerShape, ...]
     parameters: int
     onnx_bytes: int
+    onnx_bytes_ratio: float | None = None
     dev: float
     test: float | None
     scores: dict[str, float]
@@ -120,7 +178,11 @@ class Parity(_Record):
 
 
 class Manifest(_Record):
-    """`manifest.json`; the keys scripts may rely on."""
+    """`manifest.json`; the keys scripts may rely on.
+
+    `evaluation` compares teacher and student on the test part (dev where there is none), `also` on each further set
+    by its name. `vocabulary` is None where all tokens stay.
+    """
 
     format: int = 1
     trimfit: str
@@ -133,6 +195,9 @@ class Manifest(_Record):
     speedup: Speedup
     speedup_versus_strongest_dense: Speedup
     parity: Parity
+    evaluation: SetScore | None = None
+    also: dict[str, SetScore] = {}
+    vocabulary: VocabularyFacts | None = None
     seed: int
     minutes: float
     files: dict[str, str]

@@ -24,6 +24,7 @@ from optimizer.distillation.objectives import SoftTargets
 from optimizer.effort import Effort
 from optimizer.encoding import Encoded, typical_length
 from optimizer.engine import Engine, anchors_of
+from optimizer.evaluation.held_out import held_out_sets, read_also
 from optimizer.job import DATA, Job
 from optimizer.model_folder import inspect_folder
 from optimizer.progress import Progress
@@ -31,7 +32,9 @@ from optimizer.scoring import check_metric
 from optimizer.setting import Baseline, Setting
 from optimizer.target import MaxDrop
 from optimizer.tasks import read_task
-from optimizer.teacher import encode_parts, load_tokenizer, prepare_teacher, token_limit, untrained
+from optimizer.teacher import Teacher, encode_parts, load_tokenizer, prepare_teacher, token_limit, untrained
+from optimizer.vocabulary import Start, check_choice, fit_vocabulary
+from optimizer.vocabulary.texts import read_texts
 
 __all__ = ["activation_of", "prepare", "profile_of", "sparse_profile_of", "workload_of"]
 
@@ -48,12 +51,14 @@ def prepare(job: Job, progress: Progress) -> Setting:
     _check_pattern(job.pattern)
     inspect_folder(job.model)
     tokenizer = load_tokenizer(job.model)
+    check_choice(job.vocabulary, tokenizer, job.keep_vocabulary, job.columns.text)
     with progress.step(f"Reading {job.data}"):
         task = read_task(job.data, job.columns, metric=job.metric, seed=job.seed)
     for reason, count in task.dropped.items():
         progress.say(f"{count} rows dropped: {reason}")
     job.check()
     model, task = untrained(job.model, task, seed=job.seed)
+    also = read_also(job.also_test, job.columns, task.labels, progress.say)
     with progress.step("Tokenising"):
         rows, max_tokens = encode_parts(task, tokenizer, token_limit(model.config, tokenizer), job.tokens)
     cut = float((rows["train"].lengths == max_tokens).mean())
@@ -87,14 +92,16 @@ def prepare(job: Job, progress: Progress) -> Setting:
     engines = [_anchored(known, baselines, shape, workload) for known in profiles]
     if with_zeros:
         engines.append(Engine.of(with_zeros.over(engines[0].profile), skips_zeros=True))
+    start = _start(job, teacher, tokenizer, max_tokens, progress)
+    read = held_out_sets(teacher.task, also, _scored(teacher), _scored(start), (tokenizer, start.tokenizer), max_tokens)
     job.tick()
     return Setting(
         task=teacher.task,
-        tokenizer=tokenizer,
-        teacher=teacher.model,
-        train=teacher.train,
-        dev=teacher.dev,
-        test=teacher.test,
+        tokenizer=start.tokenizer,
+        teacher=start.model,
+        train=start.train,
+        dev=start.dev,
+        test=start.test,
         device=device,
         engines=tuple(engines),
         workload=workload,
@@ -108,7 +115,19 @@ def prepare(job: Job, progress: Progress) -> Setting:
         max_tokens=max_tokens,
         precision=job.precision,
         pattern=job.pattern,
+        whole=teacher.model if start.facts else None,
+        held_out=read,
+        vocabulary=start.facts,
     )
+
+
+def _start(job: Job, teacher: Teacher, tokenizer: object, max_tokens: int, progress: Progress) -> Start:
+    texts = (text for path in job.keep_vocabulary for text in read_texts(path, job.columns.text))
+    return fit_vocabulary(job.vocabulary, teacher, tokenizer, texts, max_tokens, job.work / "vocabulary", progress)
+
+
+def _scored(rows: Teacher | Start) -> dict[str, Encoded]:
+    return {"dev": rows.dev} | ({} if rows.test is None else {"test": rows.test})
 
 
 def workload_of(job: Job, dev: Encoded, cores: int) -> Workload:

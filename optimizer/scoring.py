@@ -1,15 +1,13 @@
-"""Scores of predictions: accuracy and F1 over all rows and by group."""
+"""Scores of predictions: accuracy and F1."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 from sklearn.metrics import accuracy_score, f1_score
 
 from benchmarks.errors import TrimfitError
 
-__all__ = ["METRICS", "check_metric", "score", "score_by_group", "scores"]
+__all__ = ["METRICS", "check_metric", "score", "scores"]
 
 METRICS = ("accuracy", "macro_f1", "weighted_f1")
 
@@ -37,9 +35,3 @@ def scores(labels: np.ndarray, logits: np.ndarray) -> dict[str, float]:
 def score(labels: np.ndarray, logits: np.ndarray, metric: str) -> float:
     """One metric, see `scores`."""
     return scores(labels, logits)[metric]
-
-
-def score_by_group(labels: np.ndarray, logits: np.ndarray, groups: Sequence[str], metric: str) -> dict[str, float]:
-    """The metric within each group, by group name."""
-    of = np.asarray(groups)
-    return {name: score(labels[of == name], logits[of == name], metric) for name in sorted(set(groups))}

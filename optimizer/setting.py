@@ -18,7 +18,9 @@ from optimizer.candidates import Candidate, PricesAt
 from optimizer.effort import Effort
 from optimizer.encoding import Encoded
 from optimizer.engine import Engine, anchors_of
+from optimizer.evaluation.held_out import HeldOut
 from optimizer.float_layers import FloatLayers, LinearGroup, carried, share_of
+from optimizer.manifest import VocabularyFacts
 from optimizer.progress import Progress
 from optimizer.target import Target
 from optimizer.tasks import Task
@@ -63,7 +65,11 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Setting:
-    """The job's inputs in the form the stages use them. `train` and `dev` carry the teacher's logits."""
+    """The job's inputs in the form the stages use them. `train` and `dev` carry the teacher's logits.
+
+    Where the vocabulary was trimmed, `teacher`, `tokenizer` and the rows have the tokens that stay, since students do;
+    `whole` is the teacher with all of them. Baselines are of the whole one.
+    """
 
     task: Task
     tokenizer: Any
@@ -84,6 +90,9 @@ class Setting:
     max_tokens: int  # at which texts are cut
     precision: str | None = None  # the only one the student may have
     pattern: str | None = None  # the only one of `PATTERNS` it may be made with
+    whole: PreTrainedModel | None = None  # None where the vocabulary is
+    held_out: tuple[HeldOut, ...] = ()  # to score at the end: the test part, or dev where there is none, first
+    vocabulary: VocabularyFacts | None = None
 
     @property
     def allowed_baselines(self) -> tuple[Baseline, ...]:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
 from transformers import PreTrainedModel
 
 from benchmarks import Comparison, Measurement
@@ -15,14 +14,14 @@ from optimizer.artefact import Artefact, logits_of
 from optimizer.candidates import Candidate
 from optimizer.compression import Student
 from optimizer.decision import Decision
-from optimizer.decision_record import Correction, DecisionRecord, KeptLayer, ScoredPoint
+from optimizer.decision_record import Correction, DecisionRecord, ScoredPoint
 from optimizer.deployment.options import portable_options
-from optimizer.encoding import Encoded
+from optimizer.evaluation.comparison import Answers, compare_answers
+from optimizer.evaluation.held_out import HeldOut
 from optimizer.float_layers import FloatLayers
 from optimizer.inference import predict
 from optimizer.manifest import (
     DeviceFacts,
-    GroupScore,
     Latency,
     Manifest,
     Parity,
@@ -31,8 +30,9 @@ from optimizer.manifest import (
     TeacherFacts,
 )
 from optimizer.proof import STUDENT, Proof
-from optimizer.scoring import score_by_group, scores
+from optimizer.scoring import scores
 from optimizer.setting import Baseline, Setting
+from optimizer.survivors import Worth, kept_layers
 
 __all__ = ["decision_record", "manifest_of"]
 
@@ -46,11 +46,13 @@ def manifest_of(
     dev: float,
     predicted_ms: float,
 ) -> Manifest:
-    """The manifest, its files and minutes still to be filled in. Scores the test part, with the ONNX file."""
-    part, teacher_logits, student_logits = _final_logits(setting, winner, artefact)
+    """The manifest, its files and minutes still to be filled in. Scores the held-out sets, with the ONNX file."""
     metric = setting.task.metric
-    teacher_scores, student_scores = scores(part.labels, teacher_logits), scores(part.labels, student_logits)
+    first, *others = (_answers(setting, winner, artefact, held) for held in setting.held_out)
+    evaluation, *also = (compare_answers(each, metric, setting.seed) for each in (first, *others))
+    teacher_scores, student_scores = scores(first.labels, first.teacher), scores(first.labels, first.student)
     shape = student.origin.after
+    teacher_bytes, student_bytes = _bytes(setting.baselines[0].onnx), _bytes(artefact.path)
     return Manifest(
         trimfit=version("trimfit"),
         device=_device(setting),
@@ -63,8 +65,8 @@ def manifest_of(
             test=teacher_scores[metric] if setting.test is not None else None,
             scores=teacher_scores,
             latency_ms=_latency(proof.teacher),
-            parameters=_parameters(setting.teacher),
-            onnx_bytes=_bytes(setting.baselines[0].onnx),
+            parameters=_parameters(setting.whole or setting.teacher),
+            onnx_bytes=teacher_bytes,
         ),
         student=StudentFacts(
             pattern="structured" if shape != student.origin.before else winner.pattern_name,
@@ -73,17 +75,21 @@ def manifest_of(
             sparsity=student.sparsity,
             layers=shape.layers,
             parameters=_parameters(student.model),
-            onnx_bytes=_bytes(artefact.path),
+            onnx_bytes=student_bytes,
+            onnx_bytes_ratio=teacher_bytes / student_bytes,
             dev=dev,
             test=student_scores[metric] if setting.test is not None else None,
             scores=student_scores,
             float_layers=artefact.float_layers,
-            groups=_groups(setting, part.labels, teacher_logits, student_logits),
+            groups=evaluation.groups,
             latency_ms=_latency(proof.student, predicted_ms),
         ),
         speedup=_speedup(proof.versus_teacher, setting),
         speedup_versus_strongest_dense=_speedup(proof.versus_strongest, setting),
         parity=Parity(**artefact.parity.model_dump(), device_relative_difference=proof.device_difference),
+        evaluation=evaluation.model_copy(update={"groups": {}}),  # they are the student's
+        also=dict(zip((held.name for held in setting.held_out[1:]), also, strict=True)),
+        vocabulary=setting.vocabulary,
         seed=setting.seed,
         minutes=0.0,
         files={},
@@ -116,42 +122,17 @@ def decision_record(
         ),
         rounds=student.rounds if student else (),
         corrections=tuple(corrections),
-        kept=_kept(student) if student else (),
+        kept=kept_layers(student.origin, Worth.read(setting.work)) if student else (),
         float_layers=_float_layers(setting, float_layers),
         points=tuple(_points(setting, decision, student, proof, dev)),
     )
 
 
-def _final_logits(setting: Setting, winner: Candidate, artefact: Artefact) -> tuple[Encoded, np.ndarray, np.ndarray]:
-    part = setting.dev if setting.test is None else setting.test
-    teacher = predict(setting.teacher, part)
-    return part, teacher, logits_of(setting.runtime_of(winner), artefact.path, part, setting.workload.batch)
-
-
-def _groups(setting: Setting, labels: np.ndarray, teacher: np.ndarray, student: np.ndarray) -> dict[str, GroupScore]:
-    rows = setting.task.dev if setting.task.test is None else setting.task.test
-    if rows.groups is None:
-        return {}
-    metric = setting.task.metric
-    theirs, ours = (score_by_group(labels, logits, rows.groups, metric) for logits in (teacher, student))
-    return {name: GroupScore(teacher=theirs[name], student=ours[name], rows=rows.groups.count(name)) for name in theirs}
-
-
-def _kept(student: Student) -> tuple[KeptLayer, ...]:
-    survivors = {origin.layer: origin for origin in student.origin.layers}
-    kept = []
-    for index, layer in enumerate(student.origin.before.layers):
-        origin = survivors.get(index)
-        kept.append(
-            KeptLayer(
-                layer=index,
-                heads=origin.heads if origin else (),
-                heads_total=layer.heads,
-                ffn=len(origin.ffn) if origin else 0,
-                ffn_total=layer.ffn,
-            )
-        )
-    return tuple(kept)
+def _answers(setting: Setting, winner: Candidate, artefact: Artefact, held: HeldOut) -> Answers:
+    """What the fp32 teacher answers with all its tokens, and the student as the device runs it."""
+    teacher = predict(setting.whole or setting.teacher, held.teacher)
+    student = logits_of(setting.runtime_of(winner), artefact.path, held.student, setting.workload.batch)
+    return Answers(held.rows.labels, teacher, student, held.rows.groups)
 
 
 def _float_layers(setting: Setting, student: FloatLayers | None) -> dict[str, FloatLayers]:

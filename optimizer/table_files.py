@@ -14,7 +14,7 @@ import pyarrow.parquet
 
 from benchmarks.errors import TrimfitError
 
-__all__ = ["data_files", "read_table"]
+__all__ = ["data_files", "is_table", "read_table", "scored_file"]
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".ndjson", ".parquet")
 PARTS = {
@@ -40,18 +40,41 @@ def data_files(path: Path) -> dict[str, Path]:
         raise TrimfitError(
             f"no such file or folder: {path}: give --data a csv, tsv, jsonl or parquet file, or a folder of them"
         )
-    found: dict[str, Path] = {}
-    for file in sorted(path.iterdir()):
-        part = PARTS.get(re.split(r"[.\-_]", file.name.lower())[0])
-        if part is None or not file.name.lower().removesuffix(".gz").endswith(SUFFIXES):
-            continue
-        if part in found:
-            raise TrimfitError(f"{path} has two {part} files, {found[part].name} and {file.name}: keep one")
-        found[part] = file
+    found = _parts(path)
     if "train" not in found:
         raise TrimfitError(
             f"{path} has no train file, expected train{'|'.join(SUFFIXES)} (also .gz): add one, or give --data one file"
         )
+    return found
+
+
+def scored_file(path: Path) -> Path:
+    """The file of a set that is only scored: `path` itself, or the test file in the folder `path`."""
+    if path.is_file():
+        _kind(path)
+        return path
+    found = _parts(path) if path.is_dir() else {}
+    if "test" not in found:
+        what = "has no test file" if path.is_dir() else "is no file or folder"
+        raise TrimfitError(f"{path} {what}: give --also-test a data file, or a folder with a test file")
+    return found["test"]
+
+
+def is_table(path: Path) -> bool:
+    """Whether the name is that of a file which `read_table` reads."""
+    return path.name.lower().removesuffix(".gz").endswith(SUFFIXES)
+
+
+def _parts(path: Path) -> dict[str, Path]:
+    """The train, dev and test files of a folder."""
+    found: dict[str, Path] = {}
+    for file in sorted(path.iterdir()):
+        part = PARTS.get(re.split(r"[.\-_]", file.name.lower())[0])
+        if part is None or not is_table(file):
+            continue
+        if part in found:
+            raise TrimfitError(f"{path} has two {part} files, {found[part].name} and {file.name}: keep one")
+        found[part] = file
     return found
 
 

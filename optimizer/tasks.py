@@ -14,7 +14,7 @@ from sklearn.model_selection import train_test_split
 from benchmarks.errors import TrimfitError
 from optimizer.table_files import data_files, read_table
 
-__all__ = ["Columns", "Rows", "Task", "read_task"]
+__all__ = ["Columns", "Rows", "Task", "read_rows", "read_task"]
 
 MIN_TRAIN_ROWS = 50
 MIN_DEV_ROWS = 20
@@ -97,11 +97,33 @@ def read_task(path: Path, columns: Columns, *, metric: str = "accuracy", seed: i
     return Task(names, train, dev, test, metric, dict(dropped))
 
 
+def read_rows(file: Path, columns: Columns, labels: tuple[str, ...]) -> tuple[Rows, dict[str, int]]:
+    """The rows of one more file with the labels of a task, and how many were dropped by reason.
+
+    Groups are read where the file has that column.
+    Raises TrimfitError when it lacks the text or label column, has no row, or a label that is none of `labels`.
+    """
+    dropped: Counter[str] = Counter()
+    texts, values, groups = _columns_of(file, columns, dropped, need_group=False)
+    names = [_label_name(value) for value in values]
+    strange = sorted(set(names) - set(labels))
+    if strange:
+        raise TrimfitError(
+            f"{file} has the label {strange[0]!r}, expected one of {', '.join(labels)}: relabel or remove its rows"
+        )
+    if not texts:
+        raise TrimfitError(f"{file} has no row with a text and a label, expected some to score: check the columns")
+    index = {name: i for i, name in enumerate(labels)}
+    return Rows(tuple(texts), np.array([index[name] for name in names]), groups), dict(dropped)
+
+
 def _columns_of(
-    file: Path, columns: Columns, dropped: Counter[str]
+    file: Path, columns: Columns, dropped: Counter[str], *, need_group: bool = True
 ) -> tuple[list[str], list[object], tuple[str, ...] | None]:
     wanted = [columns.text, columns.label] + ([columns.group] if columns.group else [])
     table = read_table(file, as_text=wanted)
+    if columns.group not in table and not need_group:
+        columns, wanted = replace(columns, group=None), wanted[:2]
     for name in wanted:
         if name not in table:
             raise TrimfitError(

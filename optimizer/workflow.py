@@ -27,6 +27,7 @@ from optimizer.rescue import Quantised, rescue
 from optimizer.scoring import score
 from optimizer.setting import Setting
 from optimizer.summary import decision_record, manifest_of
+from optimizer.survivors import Worth
 from optimizer.target import MaxDrop
 
 __all__ = ["run"]
@@ -76,6 +77,8 @@ def _decided(setting: Setting) -> Decision:
         return _read_decision(setting)
     with setting.progress.step("Judging the candidates") as advance:
         decision = decide(setting, advance)
+    if decision.view is not None and decision.view.sensitivity is not None:
+        Worth.of(decision.view.sensitivity).write(setting.work)
     for candidate in decision.candidates:
         if candidate.refused:
             setting.progress.say(f"refused: {candidate.refused}")

@@ -4,20 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from optimizer.manifest import SetScore
 from optimizer.report.agreement import TOLERANCE
 from optimizer.report.evidence import Evidence
-from optimizer.report.group_rows import FEW_ROWS, GroupRow, group_rows
-from optimizer.report.wording import is_faster, milliseconds, percent, points, provenance, scientific, speed
+from optimizer.report.group_rows import ALPHA, FEW_ROWS, GroupRow, group_rows
+from optimizer.report.wording import is_faster, milliseconds, p_value, percent, points, provenance, scientific, speed
 
 __all__ = ["doubts"]
 
 PARITY_LIMIT = 1e-4  # of logits, fp32 ONNX against PyTorch
 WORST_GROUP_LIMIT = 0.02  # beyond the average loss
+CALIBRATION_LIMIT = 0.02  # by which the calibration error may grow
+ELSEWHERE_LIMIT = 0.01  # of the score: beyond the loss on the scored part
+VOCABULARY_LIMIT = 0.02  # share of the scored tokens that are gone
 
 
 def doubts(evidence: Evidence) -> list[str]:
     """One sentence for each reason, the gravest first."""
-    checks = (_target, _provenance, _speed, _prediction, _groups, _test_part, _parity, _tail, _files)
+    checks = (
+        _target,
+        _provenance,
+        _speed,
+        _prediction,
+        _groups,
+        _elsewhere,
+        _vocabulary,
+        _calibration,
+        _test_part,
+        _parity,
+        _tail,
+        _files,
+    )
     found = [sentence for check in checks for sentence in check(evidence)]
     return found + [f"{name}: {sentence}" for name, sentence in evidence.instabilities]
 
@@ -60,9 +77,51 @@ def _groups(evidence: Evidence) -> Iterator[str]:
             f"{worst.name} lost far more than the average: {percent(worst.teacher)} became "
             f"{percent(worst.student)} ({points(worst.difference)} points, {worst.rows} rows)."
         )
+    lost = [row.name for row in rows if row.surely_lost]
+    if lost:
+        yield f"More than chance would do, of {len(rows)} groups (Holm, p < {ALPHA:g}), was lost by: {_list(lost)}."
     few = [row.name for row in rows if row.few]
     if few:
         yield f"Fewer than {FEW_ROWS} rows, so their scores are uncertain: {_list(few)}."
+
+
+def _elsewhere(evidence: Evidence) -> Iterator[str]:
+    home = evidence.manifest.evaluation
+    for name, score in evidence.manifest.also.items():
+        worse = home is not None and score.difference < home.difference - ELSEWHERE_LIMIT
+        if worse and _by_more_than_chance(score):
+            yield (
+                f"On {name} more is lost: {percent(score.teacher)} became {percent(score.student)} "
+                f"({points(score.difference)} points, p {p_value(score.bootstrap_p)})."
+            )
+
+
+def _by_more_than_chance(score: SetScore) -> bool:
+    return score.bootstrap_p is not None and score.bootstrap_p < ALPHA
+
+
+def _vocabulary(evidence: Evidence) -> Iterator[str]:
+    facts = evidence.manifest.vocabulary
+    if facts is None:
+        return
+    gone = facts.dev_changed if facts.test_changed is None else facts.test_changed
+    if gone > VOCABULARY_LIMIT:
+        yield (
+            f"{percent(gone)} of the scored texts' tokens left the vocabulary: other texts may lose more; name them "
+            "with --keep-vocabulary."
+        )
+
+
+def _calibration(evidence: Evidence) -> Iterator[str]:
+    evaluation = evidence.manifest.evaluation
+    if evaluation is None:
+        return
+    error = evaluation.calibration
+    if error.student > error.teacher + CALIBRATION_LIMIT:
+        yield (
+            f"The student's probabilities are less true: they miss by {percent(error.student)} on average, the "
+            f"teacher's by {percent(error.teacher)}."
+        )
 
 
 def _mean_difference(rows: list[GroupRow]) -> float:

@@ -16,6 +16,7 @@ from optimizer.report.evidence import Contestant
 from optimizer.report.frontier import frontier
 from optimizer.report.race import race
 from optimizer.report.samples import samples
+from optimizer.report.survivors import survivors
 from optimizer.report.wording import metric_name, milliseconds, percent
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "picture",
     "race_figure",
     "samples_figure",
+    "survivors_figure",
 ]
 
 PACKAGE = "optimizer.report"
@@ -58,6 +60,11 @@ def race_figure(manifest: Manifest, decision: DecisionRecord) -> Markup:
 def agreement_figure(manifest: Manifest, decision: DecisionRecord) -> Markup:
     """Predicted against measured latency."""
     return both(lambda width: agreement(meetings(manifest, decision), width=width))
+
+
+def survivors_figure(decision: DecisionRecord) -> Markup:
+    """What lives on of the teacher, and what it was worth."""
+    return both(lambda width: survivors(decision.kept, width=width))
 
 
 def samples_figure(contestant: Contestant) -> Markup:

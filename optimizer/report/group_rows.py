@@ -8,20 +8,27 @@ from dataclasses import dataclass
 
 from optimizer.manifest import GroupScore
 
-__all__ = ["FEW_ROWS", "GroupRow", "group_rows", "half_width"]
+__all__ = ["ALPHA", "FEW_ROWS", "GroupRow", "group_rows", "half_width"]
 
+ALPHA = 0.05
 FEW_ROWS = 100  # below, one group's accuracy is known to about +-6 points or worse
 _Z = 1.96  # 95 %
 
 
 @dataclass(frozen=True)
 class GroupRow:
-    """A group's scores (shares in [0, 1]); `doubt` is the half width of the student score's 95 % interval."""
+    """A group's scores (shares in [0, 1]); `doubt` is the half width of the student score's 95 % interval.
+
+    `interval` bounds the change (95 %), the p-values are Holm's; None where nothing was tested.
+    """
 
     name: str
     teacher: float
     student: float
     rows: int
+    interval: tuple[float, float] | None = None
+    bootstrap_p: float | None = None
+    mcnemar_p: float | None = None
 
     @property
     def difference(self) -> float:
@@ -35,8 +42,15 @@ class GroupRow:
 
     @property
     def unsure(self) -> bool:
-        """The difference is smaller than the doubt of one score."""
+        """Chance may have done it: 0 is in the interval; untested, the change is less than the doubt of one score."""
+        if self.interval is not None:
+            return self.interval[0] <= 0 <= self.interval[1]
         return abs(self.difference) < self.doubt
+
+    @property
+    def surely_lost(self) -> bool:
+        """It lost score, and more than chance does, the other groups counted in."""
+        return self.difference < 0 and self.bootstrap_p is not None and self.bootstrap_p < ALPHA
 
     @property
     def few(self) -> bool:
@@ -46,7 +60,18 @@ class GroupRow:
 
 def group_rows(groups: Mapping[str, GroupScore]) -> tuple[GroupRow, ...]:
     """Rows of the table, the greatest loss first; equal losses by name."""
-    rows = (GroupRow(name, score.teacher, score.student, score.rows) for name, score in groups.items())
+    rows = (
+        GroupRow(
+            name,
+            score.teacher,
+            score.student,
+            score.rows,
+            None if score.low is None or score.high is None else (score.low, score.high),
+            score.bootstrap_p,
+            score.mcnemar_p,
+        )
+        for name, score in groups.items()
+    )
     return tuple(sorted(rows, key=lambda row: (round(row.difference, 9), row.name)))
 
 

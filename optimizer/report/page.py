@@ -30,6 +30,7 @@ _FILTERS = {
     "mb": wording.megabytes,
     "percent": wording.percent,
     "points": wording.points,
+    "p_value": wording.p_value,
     "scientific": wording.scientific,
     "nats": lambda value: f"{value:+.2f}" if value is not None and math.isfinite(value) else "\N{EN DASH}",
     "thousands": wording.thousands,
@@ -72,7 +73,7 @@ def _context(evidence: Evidence) -> dict[str, Any]:
         "panels": [_panel(contestant) for contestant in evidence.contestants],
         "candidates": sorted(decision.candidates, key=_standing),
         "refusals": _refusals(decision),
-        "kept_words": _kept_words(manifest),
+        "kept_words": _kept_words(manifest, decision),
         "most": _most(decision),
         "software": _software(evidence),
     }
@@ -178,7 +179,16 @@ def _groups(manifest: Manifest) -> dict[str, Any]:
     rows = group_rows(manifest.student.groups)
     differences = [row.difference for row in rows]
     low, high = min([-_LEAST_GROUP_AXIS, *differences]), max([0.0, *differences])
-    return {"groups": rows, "group_bars": _GroupBars(low, high)}
+    return {"groups": rows, "group_bars": _GroupBars(low, high), "sets": _sets(manifest)}
+
+
+def _sets(manifest: Manifest) -> list[dict[str, Any]]:
+    """Every set that was scored, the headline's first."""
+    if manifest.evaluation is None:
+        return []
+    part, _, _ = wording.scored_part(manifest)
+    sets = [(part, manifest.evaluation), *manifest.also.items()]
+    return [{"name": name, "score": each, "groups": group_rows(each.groups)} for name, each in sets]
 
 
 def _figures(manifest: Manifest, decision: DecisionRecord) -> dict[str, Any]:
@@ -187,6 +197,7 @@ def _figures(manifest: Manifest, decision: DecisionRecord) -> dict[str, Any]:
         "race": figures.race_figure(manifest, decision),
         "agreement": figures.agreement_figure(manifest, decision),
         "meetings": figures.meetings(manifest, decision),
+        "survivors": figures.survivors_figure(decision),
     }
 
 
@@ -235,9 +246,15 @@ def _most(decision: DecisionRecord) -> LayerShape:
     return LayerShape(heads=max(heads, default=0), ffn=max(ffn, default=0))
 
 
-def _kept_words(manifest: Manifest) -> str:
+def _kept_words(manifest: Manifest, decision: DecisionRecord) -> str:
     student = manifest.student
+    words = "What is crossed out or empty is gone from the file, not masked."
     if student.pattern in _ZEROS:
         zeros, which = wording.percent(student.sparsity), _ZEROS[student.pattern]
-        return f"Nothing is removed: {zeros} of the layers' weights are zero{which}, and {student.runtime} skips them."
-    return "Full squares and bars live on in the student; empty ones are gone from the file, not masked."
+        words = f"Nothing is removed: {zeros} of the layers' weights are zero{which}, and {student.runtime} skips them."
+    if any(layer.head_importance for layer in decision.kept):
+        words += (
+            " The darker, the more the teacher's answers would change without it: Fisher importance on training rows,"
+            " heads and the neurons of a layer each on a scale of their own."
+        )
+    return words

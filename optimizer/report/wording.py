@@ -14,6 +14,7 @@ __all__ = [
     "headline",
     "megabytes",
     "milliseconds",
+    "p_value",
     "percent",
     "points",
     "provenance",
@@ -88,6 +89,13 @@ def points(difference: float) -> str:
     """A difference of shares in percentage points with its sign: "-0.5", "+1.2", "0.0"."""
     rounded = round(100 * difference, 1)
     return f"{rounded:+.1f}".replace("-", "\N{MINUS SIGN}") if rounded else "0.0"
+
+
+def p_value(p: float | None) -> str:
+    """A probability as "0.03", "0.4" or "< 0.001"; a dash for None."""
+    if p is None:
+        return "\N{EN DASH}"
+    return "< 0.001" if p < 0.001 else f"{p:.1g}" if p < 0.995 else "1"
 
 
 def megabytes(count: float | None) -> str:

@@ -128,7 +128,9 @@ def test_a_target_that_the_device_cannot_reach_is_refused_with_what_it_can(
 def test_without_a_latency_to_reach_the_score_is_kept_at_the_datas_own_lengths(
     encoder: Path, data: Path, tmp_path: Path, cache: Path, tiny_effort: Effort, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With profile and timing cut short."""
+    """With profile and timing cut short, a trimmed vocabulary and another set to score."""
+    elsewhere = tmp_path / "elsewhere.jsonl"
+    elsewhere.write_text('{"text": "a fine shop", "label": "high"}\n{"text": "a dull queue", "label": "low"}\n')
     monkeypatch.setenv("TRIMFIT_CACHE", str(cache))
     monkeypatch.setitem(bench._SECONDS_PER_GRAPH, "fast", 0.02)
     monkeypatch.setitem(bench._ROUNDS, "fast", 6)
@@ -140,6 +142,8 @@ def test_without_a_latency_to_reach_the_score_is_kept_at_the_datas_own_lengths(
         target=optimizer.MaxDrop(5),
         seq_len="data",
         threads=1,
+        vocabulary="trim",
+        also_test=[elsewhere],
         effort=tiny_effort,
         progress=Silent(),
     )
@@ -150,6 +154,25 @@ def test_without_a_latency_to_reach_the_score_is_kept_at_the_datas_own_lengths(
     chosen = [c.name for c in deployment.decision.candidates if c.chosen]
     assert len(chosen) == 1
     check_lengths(tmp_path / "out", manifest)
+    check_vocabulary(encoder, tmp_path / "out", manifest)
+    check_run_py(tmp_path / "out")
+    assert manifest.also["elsewhere"].rows == 2
+    assert manifest.evaluation is not None
+    assert 0 <= manifest.evaluation.agreement <= 1
+    assert all(layer.head_importance for layer in deployment.decision.kept)
+
+
+def check_vocabulary(encoder: Path, out: Path, manifest: Manifest) -> None:
+    """What is deployed has fewer tokens, in the tokenizer, the table and the ONNX file."""
+    facts = manifest.vocabulary
+    assert facts is not None
+    before = json.loads((encoder / "config.json").read_text(encoding="utf-8"))["vocab_size"]
+    assert facts.tokens < facts.tokens_before == before
+    words = json.loads((out / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+    assert len(words) == facts.tokens == json.loads((out / "config.json").read_text(encoding="utf-8"))["vocab_size"]
+    assert len(optimizer.load(out).get_input_embeddings().weight) == facts.tokens
+    assert manifest.student.parameters + facts.parameters_removed <= manifest.teacher.parameters
+    assert manifest.student.onnx_bytes_ratio == manifest.teacher.onnx_bytes / manifest.student.onnx_bytes
 
 
 def check_lengths(out: Path, manifest: Manifest) -> None:

@@ -31,6 +31,7 @@ def test_the_same_job_may_go_on(job: Job) -> None:
         ({"target": Speedup(4)}, "target was speed-up >= 3, now speed-up >= 4"),
         ({"seed": 1}, "seed was 0, now 1"),
         ({"seq_len": 32}, "workload was"),
+        ({"vocabulary": "trim"}, "vocabulary was"),
     ],
 )
 def test_another_job_is_refused_by_what_differs(job: Job, change: dict, named: str) -> None:
@@ -44,6 +45,20 @@ def test_changed_data_is_another_job(job: Job) -> None:
     job.data.write_text('{"text": "a", "label": "c"}\n')
     with pytest.raises(TrimfitError, match="data was"):
         job.check()
+
+
+def test_another_set_to_score_is_another_job(job: Job, tmp_path: Path) -> None:
+    job.open()
+    (tmp_path / "shop.jsonl").write_text('{"text": "a", "label": "b"}\n')
+    with pytest.raises(TrimfitError, match="also_test was"):
+        replace(job, also_test=(tmp_path / "shop.jsonl",)).check()
+
+
+def test_files_that_are_named_must_be_there(job: Job, tmp_path: Path) -> None:
+    with pytest.raises(TrimfitError, match="no such file"):
+        replace(job, keep_vocabulary=(tmp_path / "none.txt",)).check()
+    with pytest.raises(TrimfitError, match="is no file or folder: give --also-test"):
+        replace(job, also_test=(tmp_path / "none",)).check()
 
 
 def test_a_folder_with_something_else_is_left_alone(job: Job) -> None:

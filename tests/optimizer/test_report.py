@@ -28,20 +28,23 @@ from optimizer.decision_record import (
     ScoredPoint,
 )
 from optimizer.manifest import (
+    Calibration,
     DeviceFacts,
     GroupScore,
     Latency,
     Manifest,
     Parity,
+    SetScore,
     Speedup,
     StudentFacts,
     TeacherFacts,
+    VocabularyFacts,
 )
 from optimizer.report import headline, picture, write_report
 from optimizer.report.agreement import Meeting
 from optimizer.report.group_rows import group_rows, half_width
 from optimizer.report.samples import fence
-from optimizer.report.wording import digits, megabytes, milliseconds, points, scientific, speed
+from optimizer.report.wording import digits, megabytes, milliseconds, p_value, points, scientific, speed
 
 HOSTILE = "</script><img src=https://evil.example onerror=alert(1)>"
 DEVICE = DeviceFacts(name="AMD EPYC 9R14", fingerprint="9f1c2ab04d1e77aa")
@@ -405,6 +408,87 @@ def test_the_worst_group_comes_first_and_small_ones_are_flagged(page: str) -> No
     assert [row.name for row in rows if row.few] == ["twi"]
     assert page.count("few rows</span>") == 1
     assert "swa lost far more than the average: 64.0 % became 57.1 %" in page
+
+
+def a_set(teacher: float, student: float, p: float = 0.2, errors: tuple[float, float] = (0.031, 0.042)) -> SetScore:
+    return SetScore(
+        teacher=teacher, student=student, rows=1821, low=student - teacher - 0.01, high=student - teacher + 0.01,
+        bootstrap_p=p, mcnemar_p=0.0004, agreement=0.953,
+        calibration=Calibration(teacher=errors[0], student=errors[1], bins=15),
+    )  # fmt: skip
+
+
+def aside(page: str) -> str:
+    return re.sub(r"(?s).*<aside(.*?)</aside>.*", r"\1", page)
+
+
+def test_groups_with_a_test_are_told_with_their_doubt(tmp_path: Path) -> None:
+    manifest = a_manifest()
+    tested = {
+        "swa": GroupScore(teacher=0.64, student=0.571, rows=748, low=-0.101, high=-0.036, bootstrap_p=0.0004,
+                          mcnemar_p=0.012, agreement=0.9),
+        "yor": GroupScore(teacher=0.712, student=0.709, rows=4515, low=-0.011, high=0.006, bootstrap_p=0.6,
+                          mcnemar_p=1.0, agreement=0.95),
+    }  # fmt: skip
+    manifest = manifest.model_copy(update={"student": manifest.student.model_copy(update={"groups": tested})})
+    page = write_report(write_deployment(tmp_path, manifest)).read_text(encoding="utf-8")
+    minus = "\N{MINUS SIGN}"
+    assert f"{minus}10.1 to {minus}3.6" in page
+    assert '<td class="number">&lt; 0.001</td><td class="number">0.01</td>' in page
+    assert [row.unsure for row in group_rows(tested)] == [False, True]
+    assert "More than chance would do, of 2 groups (Holm, p &lt; 0.05), was lost by: swa." in aside(page)
+
+
+def test_every_scored_set_is_told(tmp_path: Path) -> None:
+    manifest = a_manifest(evaluation=a_set(0.907, 0.899), also={HOSTILE: a_set(0.85, 0.84)})
+    page = write_report(write_deployment(tmp_path, manifest)).read_text(encoding="utf-8")
+    section = page.partition('<section id="sets">')[2].partition("</section>")[0]
+    assert section.count("<tr><td") == 2
+    assert "<b>test</b>" in section
+    assert "95.3 %" in section
+    assert '3.1 % <span class="arrow">→</span> 4.2 %' in section
+    assert HOSTILE not in page
+
+
+def test_what_is_lost_elsewhere_is_a_reason_to_doubt(tmp_path: Path) -> None:
+    sets = {"shops": a_set(0.85, 0.80, p=0.001), "banks": a_set(0.85, 0.80, p=0.3), "mills": a_set(0.85, 0.845, p=0.01)}
+    manifest = a_manifest(evaluation=a_set(0.907, 0.899, errors=(0.02, 0.05)), also=sets)
+    words = aside(write_report(write_deployment(tmp_path, manifest)).read_text(encoding="utf-8"))
+    assert "On shops more is lost: 85.0 % became 80.0 %" in words
+    assert "banks" not in words, "it may be chance"
+    assert "mills" not in words, "it is no more than on the test part"
+    assert "miss by 5.0 % on average, the teacher&#39;s by 2.0 %" in words
+
+
+def test_a_trimmed_vocabulary_is_told(tmp_path: Path) -> None:
+    facts = VocabularyFacts(
+        tokens_before=250_037, tokens=39_812, parameters_removed=80_726_400, dev_before=0.7512, dev=0.7508,
+        dev_changed=0.0091, test_changed=0.0312,
+    )  # fmt: skip
+    page = write_report(write_deployment(tmp_path, a_manifest(vocabulary=facts))).read_text(encoding="utf-8")
+    assert '250.0 k <span class="arrow">→</span> 39.8 k' in page
+    assert "3.1 % of the test tokens are gone; the teacher on dev without them: 75.1 % → 75.1 %" in page
+    assert "3.1 % of the scored texts&#39; tokens left the vocabulary" in aside(page)
+    assert str(facts) == (
+        "vocabulary: 250037 -> 39812 tokens, 80.7 M parameters fewer; 0.91% of dev's tokens are not among them: the"
+        " teacher's dev score was 0.7512 and is 0.7508"
+    )
+
+
+def test_a_manifest_of_before_these_were_told_is_still_read(tmp_path: Path) -> None:
+    a_manifest().write(tmp_path)
+    told = json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))
+    for key in ("evaluation", "also", "vocabulary"):
+        del told[key]
+    del told["student"]["onnx_bytes_ratio"]
+    told["student"]["groups"] = {"hau": {"teacher": 0.8, "student": 0.7, "rows": 10}}
+    (tmp_path / "manifest.json").write_text(json.dumps(told), encoding="utf-8")
+    again = Manifest.read(tmp_path)
+    assert (again.evaluation, again.also, again.student.groups["hau"].low) == (None, {}, None)
+
+
+def test_a_probability_has_one_digit() -> None:
+    assert [p_value(p) for p in (None, 0.0004, 0.0312, 0.26, 1.0)] == ["–", "< 0.001", "0.03", "0.3", "1"]
 
 
 def test_a_score_of_few_rows_is_uncertain() -> None:

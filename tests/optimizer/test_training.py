@@ -13,7 +13,7 @@ from optimizer.distillation.trainer import Schedule, micro_batch, steps_within, 
 from optimizer.encoding import Encoded, collate, typical_length
 from optimizer.inference import predict, trains_in_bf16
 from optimizer.pruning.sensitivity import divergence
-from optimizer.scoring import check_metric, score_by_group, scores
+from optimizer.scoring import check_metric, scores
 from optimizer.teacher import match_labels, token_limit
 
 Make = Callable[..., PreTrainedModel]
@@ -153,7 +153,6 @@ def test_scores_are_those_worked_out_by_hand() -> None:
     assert found["accuracy"] == 0.75
     assert found["macro_f1"] == pytest.approx((0.8 + 2 / 3) / 2)
     assert found["weighted_f1"] == pytest.approx((3 * 0.8 + 2 / 3) / 4)
-    assert score_by_group(labels, logits, ["a", "b", "b", "b"], "accuracy") == {"a": 1.0, "b": pytest.approx(2 / 3)}
 
 
 def test_an_unknown_metric_is_refused() -> None:
