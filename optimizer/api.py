@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hardware_profiles.device import resolve
 from optimizer.deployment import Deployment
+from optimizer.distillation.catalog import DEFAULT_OBJECTIVE
 from optimizer.effort import DEFAULT, Effort
 from optimizer.job import Job, SeqLen
 from optimizer.progress import ConsoleProgress, Progress
@@ -31,6 +32,7 @@ def optimize(
     threads: int | None = None,
     metric: str = "accuracy",
     precision: str | None = None,
+    distill: str = DEFAULT_OBJECTIVE,
     effort: Effort = DEFAULT,
     seed: int = 0,
     progress: Progress | None = None,
@@ -52,6 +54,7 @@ def optimize(
         threads: None takes all cores of the device.
         metric: "accuracy", "macro_f1" or "weighted_f1".
         precision: "fp32", "int8" or "int8-static": the only one the student may have; None leaves it to the decision.
+        distill: what the student imitates: "soft-targets", "distilbert", "tinybert", "minilm", "minilmv2" or "cofi".
         effort: `optimizer.effort.FAST`, `DEFAULT` or `THOROUGH`.
         seed: of everything that is drawn.
         progress: where to tell; None tells on standard error.
@@ -71,6 +74,7 @@ def optimize(
         threads=threads,
         metric=metric,
         precision=precision,
+        distill=distill,
         effort=effort,
         seed=seed,
     )

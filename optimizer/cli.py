@@ -80,6 +80,13 @@ def optimize(
     threads: ThreadsOption = None,
     metric: Annotated[str, typer.Option(help="accuracy, macro_f1 or weighted_f1.")] = "accuracy",
     precision: Annotated[str | None, typer.Option(help="fp32, int8 or int8-static: the only one allowed.")] = None,
+    distill: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="What the student imitates: soft-targets, distilbert, tinybert, minilm, minilmv2 or cofi.",
+        ),
+    ] = "soft-targets",
     fast: FastOption = False,
     thorough: ThoroughOption = False,
     seed: SeedOption = 0,
@@ -106,6 +113,7 @@ def optimize(
         threads=threads,
         metric=metric,
         precision=precision,
+        distill=distill,
         effort=choose_effort(fast, thorough),
         seed=seed,
     )

@@ -223,6 +223,8 @@ def _distil(
         schedule=replace(schedule, steps=steps, minutes=minutes),
         metric=setting.task.metric,
         folder=folder / "training",
+        teacher=setting.teacher,
+        origin=student.origin,
         callbacks=[KeepZeros(student.model)] if student.sparsity else [],
         advance=advance,
     )
@@ -248,7 +250,14 @@ def _planned_steps(setting: Setting, student: Student, schedule: Schedule, minut
         return int(json.loads(note.read_text()))
     epochs = setting.effort.student_epochs if schedule.decay else setting.effort.student_epochs / setting.effort.rounds
     steps = steps_within(
-        student.model, setting.train, setting.objective, minutes=minutes, epochs=epochs, schedule=schedule
+        student.model,
+        setting.train,
+        setting.objective,
+        minutes=minutes,
+        epochs=epochs,
+        schedule=schedule,
+        teacher=setting.teacher,
+        origin=student.origin,
     )
     files.write_text_atomically(note, json.dumps(steps))
     return steps

@@ -12,6 +12,7 @@ from typing import Literal
 from benchmarks.errors import TrimfitError
 from hardware_profiles.device import resolve
 from optimizer import files
+from optimizer.distillation.catalog import DEFAULT_OBJECTIVE
 from optimizer.effort import DEFAULT, Effort
 from optimizer.model_folder import inspect_folder
 from optimizer.table_files import data_files
@@ -43,6 +44,7 @@ class Job:
     threads: int | None = None
     metric: str = "accuracy"
     precision: str | None = None  # the only one the student may have
+    distill: str = DEFAULT_OBJECTIVE
     effort: Effort = DEFAULT
     seed: int = 0
     _last: list[float] = field(default_factory=lambda: [time.monotonic()], compare=False, repr=False)
@@ -107,6 +109,7 @@ class Job:
             "workload": [self.batch, self.seq_len, self.threads],
             "metric": self.metric,
             "precision": self.precision,
+            "distill": self.distill,
             "effort": self.effort.name,
             "seed": self.seed,
         }

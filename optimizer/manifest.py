@@ -73,7 +73,8 @@ class TeacherFacts(_Record):
 class StudentFacts(_Record):
     """What is deployed. `dev` and `test` are scored with the ONNX file, not with the PyTorch model.
 
-    `float_layers` are those that stay in fp32 at a lower precision; None where no score is lost without.
+    `float_layers` are those that stay in fp32 at a lower precision; None where no score is lost without. `distill` is
+    the objective it was distilled with, by its name on the command line; None where nothing was trained.
     """
 
     pattern: str
@@ -87,6 +88,7 @@ class StudentFacts(_Record):
     test: float | None
     scores: dict[str, float]
     float_layers: FloatLayers | None = None
+    distill: str | None = None
     groups: dict[str, GroupScore] = {}
     latency_ms: Latency
 

@@ -17,6 +17,7 @@ from optimizer.compression import Student
 from optimizer.decision import Decision
 from optimizer.decision_record import Correction, DecisionRecord, KeptLayer, ScoredPoint
 from optimizer.deployment.options import portable_options
+from optimizer.distillation.catalog import name_of
 from optimizer.encoding import Encoded
 from optimizer.float_layers import FloatLayers
 from optimizer.inference import predict
@@ -78,6 +79,7 @@ def manifest_of(
             test=student_scores[metric] if setting.test is not None else None,
             scores=student_scores,
             float_layers=artefact.float_layers,
+            distill=name_of(setting.objective) if student.rounds else None,
             groups=_groups(setting, part.labels, teacher_logits, student_logits),
             latency_ms=_latency(proof.student, predicted_ms),
         ),
