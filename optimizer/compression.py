@@ -236,10 +236,15 @@ def _distil(
         steps=report.steps,
         dev=report.best_dev,
         seconds=report.seconds,
+        kept_start=report.kept_start,
     )
     setting.progress.say(
         f"{name}: {done.predicted_ms:.2f} ms predicted, dev {setting.task.metric} {report.best_dev:.4f}"
     )
+    if report.kept_start:
+        setting.progress.say(
+            f"{name}: no step of the distillation scored better on dev; the weights before it are kept"
+        )
     return replace(student, rounds=(*student.rounds, done), view=None)
 
 
