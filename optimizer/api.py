@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hardware_profiles.places import reach
 from optimizer.deployment import Deployment
+from optimizer.distillation.catalog import DEFAULT_OBJECTIVE
 from optimizer.effort import DEFAULT, Effort
 from optimizer.job import Job, SeqLen
 from optimizer.progress import ConsoleProgress, Progress
@@ -36,6 +37,7 @@ def optimize(
     vocabulary: str | None = None,
     keep_vocabulary: Sequence[str | Path] = (),
     also_test: Sequence[str | Path] = (),
+    distill: str = DEFAULT_OBJECTIVE,
     effort: Effort = DEFAULT,
     seed: int = 0,
     progress: Progress | None = None,
@@ -64,6 +66,7 @@ def optimize(
         keep_vocabulary: text or data files whose tokens stay, too.
         also_test: files (or folders with a test file) of the same columns and labels, e.g. of other domains, on each of
             which teacher and student are scored.
+        distill: what the student imitates: "soft-targets", "distilbert", "tinybert", "minilm", "minilmv2" or "cofi".
         effort: `optimizer.effort.FAST`, `DEFAULT` or `THOROUGH`.
         seed: of everything that is drawn.
         progress: where to tell; None tells on standard error.
@@ -87,6 +90,7 @@ def optimize(
         vocabulary=vocabulary,
         keep_vocabulary=tuple(map(Path, keep_vocabulary)),
         also_test=tuple(map(Path, also_test)),
+        distill=distill,
         effort=effort,
         seed=seed,
     )

@@ -105,6 +105,13 @@ def optimize(
             metavar="PATH", help="Another set of the same columns and labels to score on, e.g. a domain. Repeatable."
         ),
     ] = None,
+    distill: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="What the student imitates: soft-targets, distilbert, tinybert, minilm, minilmv2 or cofi.",
+        ),
+    ] = "soft-targets",
     fast: FastOption = False,
     thorough: ThoroughOption = False,
     seed: SeedOption = 0,
@@ -135,6 +142,7 @@ def optimize(
         vocabulary=vocabulary,
         keep_vocabulary=keep_vocabulary or (),
         also_test=also_test or (),
+        distill=distill,
         effort=choose_effort(fast, thorough),
         seed=seed,
     )

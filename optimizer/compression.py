@@ -223,6 +223,8 @@ def _distil(
         schedule=replace(schedule, steps=steps, minutes=minutes),
         metric=setting.task.metric,
         folder=folder / "training",
+        teacher=setting.teacher,
+        origin=student.origin,
         callbacks=[KeepZeros(student.model)] if student.sparsity else [],
         advance=advance,
     )
@@ -234,10 +236,15 @@ def _distil(
         steps=report.steps,
         dev=report.best_dev,
         seconds=report.seconds,
+        kept_start=report.kept_start,
     )
     setting.progress.say(
         f"{name}: {done.predicted_ms:.2f} ms predicted, dev {setting.task.metric} {report.best_dev:.4f}"
     )
+    if report.kept_start:
+        setting.progress.say(
+            f"{name}: no step of the distillation scored better on dev; the weights before it are kept"
+        )
     return replace(student, rounds=(*student.rounds, done), view=None)
 
 
@@ -248,7 +255,14 @@ def _planned_steps(setting: Setting, student: Student, schedule: Schedule, minut
         return int(json.loads(note.read_text()))
     epochs = setting.effort.student_epochs if schedule.decay else setting.effort.student_epochs / setting.effort.rounds
     steps = steps_within(
-        student.model, setting.train, setting.objective, minutes=minutes, epochs=epochs, schedule=schedule
+        student.model,
+        setting.train,
+        setting.objective,
+        minutes=minutes,
+        epochs=epochs,
+        schedule=schedule,
+        teacher=setting.teacher,
+        origin=student.origin,
     )
     files.write_text_atomically(note, json.dumps(steps))
     return steps

@@ -59,7 +59,10 @@ class CandidateRecord(_Record):
 
 
 class CompressionRound(_Record):
-    """One round of the gradual compression: the shape it ended with and what it scored on dev (PyTorch)."""
+    """One round of the gradual compression: the shape it ended with and what it scored on dev (PyTorch).
+
+    `kept_start`: no step scored better than the weights before the first one, which therefore stayed.
+    """
 
     name: str
     layers: tuple[LayerShape, ...]
@@ -68,6 +71,7 @@ class CompressionRound(_Record):
     dev: float
     seconds: float
     sparsity: float = 0.0
+    kept_start: bool = False
 
 
 class Correction(_Record):

@@ -12,6 +12,7 @@ from typing import Literal
 from benchmarks.errors import TrimfitError
 from hardware_profiles.device import resolve
 from optimizer import files
+from optimizer.distillation.catalog import DEFAULT_OBJECTIVE
 from optimizer.effort import DEFAULT, Effort
 from optimizer.model_folder import inspect_folder
 from optimizer.table_files import data_files, scored_file
@@ -47,6 +48,7 @@ class Job:
     vocabulary: str | None = None  # "keep" or "trim"; None leaves it to what trimming saves
     keep_vocabulary: tuple[Path, ...] = ()  # texts whose tokens stay
     also_test: tuple[Path, ...] = ()  # sets that are scored besides
+    distill: str = DEFAULT_OBJECTIVE
     effort: Effort = DEFAULT
     seed: int = 0
     _last: list[float] = field(default_factory=lambda: [time.monotonic()], compare=False, repr=False)
@@ -114,6 +116,7 @@ class Job:
             "pattern": self.pattern,
             "vocabulary": [self.vocabulary, _digest(self.keep_vocabulary)],
             "also_test": _digest(tuple(scored_file(path) for path in self.also_test)),
+            "distill": self.distill,
             "effort": self.effort.name,
             "seed": self.seed,
         }

@@ -20,7 +20,8 @@ from hardware_profiles.runtimes import STOCK, Runtime, get, refused, runtimes
 from optimizer.architecture import Architecture
 from optimizer.baselines import measure_baselines
 from optimizer.candidates import PATTERNS, PricesAt
-from optimizer.distillation.objectives import SoftTargets
+from optimizer.distillation.catalog import objective_named
+from optimizer.distillation.imitation import check_teacher
 from optimizer.effort import Effort
 from optimizer.encoding import Encoded, typical_length
 from optimizer.engine import Engine, anchors_of
@@ -49,6 +50,7 @@ def prepare(job: Job, progress: Progress) -> Setting:
     check_metric(job.metric)
     _check_precision(job.precision)
     _check_pattern(job.pattern)
+    objective = objective_named(job.distill)
     inspect_folder(job.model)
     tokenizer = load_tokenizer(job.model)
     check_choice(job.vocabulary, tokenizer, job.keep_vocabulary, job.columns.text)
@@ -59,6 +61,7 @@ def prepare(job: Job, progress: Progress) -> Setting:
     job.check()
     model, task = untrained(job.model, task, seed=job.seed)
     also = read_also(job.also_test, job.columns, task.labels, progress.say)
+    check_teacher(objective, model)
     with progress.step("Tokenising"):
         rows, max_tokens = encode_parts(task, tokenizer, token_limit(model.config, tokenizer), job.tokens)
     cut = float((rows["train"].lengths == max_tokens).mean())
@@ -108,7 +111,7 @@ def prepare(job: Job, progress: Progress) -> Setting:
         baselines=baselines,
         target=job.target,
         effort=job.effort,
-        objective=SoftTargets(),
+        objective=objective,
         seed=job.seed,
         work=job.work,
         progress=progress,

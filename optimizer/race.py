@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from transformers import PreTrainedModel
 
+from optimizer.architecture import Architecture
 from optimizer.artefact import deployed_score
 from optimizer.candidates import Candidate
 from optimizer.decision import Decision
@@ -18,7 +19,7 @@ from optimizer.distillation.trainer import Schedule, steps_within, train
 from optimizer.pruning.patterns import Zeros
 from optimizer.pruning.zeros import KeepZeros, set_zeros
 from optimizer.setting import Setting, learning_rates
-from optimizer.surgery import keep
+from optimizer.surgery import SurgeryReport, keep
 
 __all__ = ["race"]
 
@@ -29,6 +30,7 @@ DEV_ROWS = 1000
 class _Runner:
     candidate: Candidate
     model: PreTrainedModel
+    origin: SurgeryReport
     dev: float = 0.0
 
 
@@ -38,7 +40,7 @@ def race(setting: Setting, decision: Decision, advance: Callable[[float], None] 
     A heat trains each runner for the same minutes at its final shape, from the teacher's weights; the next heat is
     twice as long for those left. With one candidate there is nothing to race.
     """
-    runners = [_Runner(c, _start(setting, c)) for c in decision.candidates if not c.refused]
+    runners = [_Runner(c, *_start(setting, c)) for c in decision.candidates if not c.refused]
     if len(runners) == 1:
         only = runners[0].candidate
         return replace(decision, winner=only, reason=f"{only.name} is the only candidate that can reach the target")
@@ -66,13 +68,14 @@ def race(setting: Setting, decision: Decision, advance: Callable[[float], None] 
     )
 
 
-def _start(setting: Setting, candidate: Candidate) -> PreTrainedModel:
+def _start(setting: Setting, candidate: Candidate) -> tuple[PreTrainedModel, SurgeryReport]:
     model = copy.deepcopy(setting.teacher)
+    origin = SurgeryReport.untouched(Architecture.of(model))
     if candidate.changes_shape and candidate.plan is not None:
-        keep(model, candidate.plan)
+        model, origin = keep(model, candidate.plan)
     if isinstance(candidate.pattern, Zeros):
         set_zeros(model, candidate.pattern, setting.calibration)
-    return model
+    return model, origin
 
 
 def _run(setting: Setting, runner: _Runner, minutes: float, heat: int) -> Candidate:
@@ -97,6 +100,8 @@ def _train(setting: Setting, runner: _Runner, minutes: float, heat: int) -> int:
         minutes=minutes,
         epochs=setting.effort.student_epochs,
         schedule=schedule,
+        teacher=setting.teacher,
+        origin=runner.origin,
     )
     shutil.rmtree(folder, ignore_errors=True)  # of an interrupted race, whose shapes may have been others
     train(
@@ -107,6 +112,8 @@ def _train(setting: Setting, runner: _Runner, minutes: float, heat: int) -> int:
         schedule=replace(schedule, steps=steps, minutes=minutes),
         metric=setting.task.metric,
         folder=folder,
+        teacher=setting.teacher,
+        origin=runner.origin,
         callbacks=[KeepZeros(runner.model)] if runner.candidate.sparsity else [],
     )
     shutil.rmtree(folder, ignore_errors=True)

@@ -16,6 +16,7 @@ from optimizer.compression import Student
 from optimizer.decision import Decision
 from optimizer.decision_record import Correction, DecisionRecord, ScoredPoint
 from optimizer.deployment.options import portable_options
+from optimizer.distillation.catalog import name_of
 from optimizer.evaluation.comparison import Answers, compare_answers
 from optimizer.evaluation.held_out import HeldOut
 from optimizer.float_layers import FloatLayers
@@ -82,6 +83,7 @@ def manifest_of(
             scores=student_scores,
             float_layers=artefact.float_layers,
             groups=evaluation.groups,
+            distill=name_of(setting.objective) if student.rounds else None,
             latency_ms=_latency(proof.student, predicted_ms),
         ),
         speedup=_speedup(proof.versus_teacher, setting),

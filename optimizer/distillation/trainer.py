@@ -16,14 +16,16 @@ import numpy as np
 import psutil
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
 from optimizer import files
-from optimizer.distillation.objectives import loss as objective_loss
+from optimizer.distillation.imitation import Imitation
+from optimizer.distillation.objectives import CrossEntropy, stages
 from optimizer.encoding import Encoded, collate
 from optimizer.inference import autocast, predict, trains_in_bf16
 from optimizer.scoring import score
+from optimizer.surgery import SurgeryReport
 
 __all__ = ["Schedule", "TrainingReport", "micro_batch", "steps_within", "train"]
 
@@ -65,9 +67,14 @@ class TrainingReport:
     best_dev: float
     best_step: int
 
+    @property
+    def kept_start(self) -> bool:
+        """Whether no step scored better than the weights that training began with, which therefore stay."""
+        return self.best_step == 0
+
 
 def train(
-    model: torch.nn.Module,
+    model: PreTrainedModel,
     rows: Encoded,
     dev: Encoded,
     *,
@@ -75,33 +82,35 @@ def train(
     schedule: Schedule,
     metric: str,
     folder: Path,
+    teacher: PreTrainedModel | None = None,
+    origin: SurgeryReport | None = None,
     callbacks: Sequence[TrainerCallback] = (),
     advance: Callable[[float], None] = lambda share: None,
 ) -> TrainingReport:
     """Train `model` in place and leave it with the weights of its best dev score.
 
     Checkpoints go to `folder`; a call with the same folder after an interruption goes on from the last one.
-    The score before the first step counts: training that only hurts changes nothing.
+    The score before the first step counts: training that only hurts changes nothing. An objective that compares layers
+    needs the `teacher`, and says more with the `origin` of the model's layers in it.
     """
     start = time.monotonic()
     frozen = _freeze_large_embeddings(model)
+    imitation = Imitation(objective, model, teacher, origin)
     dev = dev.sample(DEV_ROWS_WHILE_TRAINING, seed=0)
     best = _BestWeights(model, dev, metric, folder, schedule, advance)
     trainer = _ObjectiveTrainer(
-        model=model,
-        args=_arguments(folder, schedule, micro_batch(model.config, int(rows.lengths.max()), schedule.batch_size)),
+        model=imitation,
+        args=_arguments(folder, schedule, _rows_at_once(model, rows, objective, schedule)),
         train_dataset=rows,
         data_collator=lambda items: collate(items, rows.pad_token_id),
         callbacks=[*callbacks, best],  # the score is taken after the others have acted
     )
     trainer.model_accepts_loss_kwargs = False  # the loss is a mean over rows: micro-batches are averaged
     trainer.remove_callback(PrinterCallback)
-    trainer.objective = objective
     if not best.resumed:
         best.consider(0)
     if best.latest_step < schedule.steps:
         trainer.train(resume_from_checkpoint=_last_whole_checkpoint(folder) if best.resumed else None)
-    trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)  # takes the autocast off model.forward again
     best.restore()
     for parameter in frozen:
         parameter.requires_grad_(True)
@@ -110,67 +119,73 @@ def train(
 
 
 def steps_within(
-    model: torch.nn.Module,
+    model: PreTrainedModel,
     rows: Encoded,
     objective: Any,
     *,
     minutes: float,
     epochs: float,
     schedule: Schedule,
+    teacher: PreTrainedModel | None = None,
+    origin: SurgeryReport | None = None,
 ) -> int:
     """Optimizer steps that fit `minutes` on this machine (measured), at most `epochs` passes over `rows`.
 
-    What scoring dev takes meanwhile is taken off, up to half of the minutes.
+    A step includes what the objective asks of the `teacher`. What scoring dev takes meanwhile is taken off, up to half
+    of the minutes.
     """
-    seconds = _seconds_a_step(model, rows, objective, schedule)
-    scoring = (schedule.evaluations + 1) * DEV_ROWS_WHILE_TRAINING * FORWARD_SHARE * seconds / schedule.batch_size
+    seconds = plain = _seconds_a_step(Imitation(objective, model, teacher, origin), rows, schedule)
+    if objective.needs:  # scoring asks no teacher
+        plain = _seconds_a_step(Imitation(CrossEntropy(), model), rows, schedule)
+    scoring = (schedule.evaluations + 1) * DEV_ROWS_WHILE_TRAINING * FORWARD_SHARE * plain / schedule.batch_size
     affordable = int(max(60 * minutes - scoring, 30 * minutes) / seconds)
     if math.isfinite(epochs):
         affordable = min(affordable, math.ceil(epochs * len(rows) / schedule.batch_size))
     return max(8, affordable)
 
 
-def _seconds_a_step(model: torch.nn.Module, rows: Encoded, objective: Any, schedule: Schedule) -> float:
+def _seconds_a_step(imitation: Imitation, rows: Encoded, schedule: Schedule) -> float:
     """Forward, backward and update of the mean batch, batches bucketed by length as in training.
 
     Timed is one batch of about the mean number of tokens, the fastest of a few tries: what others do on the machine at
-    this moment does not count.
+    this moment does not count. An objective of several stages takes what they take in their shares of the steps.
     """
-    model.train()
+    imitation.train()
+    model = imitation.student
     frozen = _freeze_large_embeddings(model)
-    at_once = micro_batch(model.config, int(rows.lengths.max()), schedule.batch_size)
+    at_once = _rows_at_once(model, rows, imitation.objective, schedule)
     batches = [batch for _, batch in rows.sample(at_once * BUCKETED_BATCHES, seed=0).buckets(at_once)]
     tokens = np.array([batch["input_ids"].numel() for batch in batches])
     typical = int(np.abs(tokens - tokens.mean()).argmin())
-    fastest = min(_seconds(model, batches[typical], objective) for _ in range(TRIES))
-    model.zero_grad(set_to_none=True)
+    fastest, begun = 0.0, 0.0
+    for until, _ in stages(imitation.objective):
+        fastest += (until - begun) * min(_seconds(imitation, batches[typical], begun) for _ in range(TRIES))
+        begun = until
+    imitation.zero_grad(set_to_none=True)
     for parameter in frozen:
         parameter.requires_grad_(True)
-    trainable = sum(p.numel() for p in model.parameters()) - sum(p.numel() for p in frozen)
+    trainable = sum(p.numel() for p in imitation.parameters()) - sum(p.numel() for p in frozen)
     a_batch = fastest * tokens.mean() / tokens[typical] * schedule.batch_size / at_once
     return float(a_batch) + trainable * OPTIMIZER_SECONDS_A_PARAMETER
 
 
-def _seconds(model: torch.nn.Module, batch: dict[str, torch.Tensor], objective: Any) -> float:
-    batch = {name: value.to(next(model.parameters()).device) for name, value in batch.items()}
+def _seconds(imitation: Imitation, batch: dict[str, torch.Tensor], share: float) -> float:
+    batch = {name: value.to(next(imitation.parameters()).device) for name, value in batch.items()}
     started = time.monotonic()
     with autocast():
-        logits = model(batch["input_ids"], attention_mask=batch["attention_mask"]).logits
-    objective_loss(objective, logits.float(), batch["labels"], batch.get("teacher_logits")).backward()
+        value = imitation(**batch, share=share)
+    value.backward()
     return time.monotonic() - started
 
 
 class _ObjectiveTrainer(Trainer):
-    """Trainer whose loss is one of the distillation objectives."""
-
-    objective: Any
+    """Trainer of an `Imitation`, which gives the loss itself."""
 
     def compute_loss(
         self, model: torch.nn.Module, inputs: dict[str, torch.Tensor], return_outputs: bool = False, **_: Any
     ) -> Any:
-        outputs = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
-        value = objective_loss(self.objective, outputs.logits.float(), inputs["labels"], inputs.get("teacher_logits"))
-        return (value, outputs) if return_outputs else value
+        value = model(**inputs, share=self.state.global_step / self.state.max_steps)
+        return (value, {}) if return_outputs else value
 
 
 class _BestWeights(TrainerCallback):
@@ -255,6 +270,12 @@ def micro_batch(config: Any, longest: int, batch_size: int, available: int | Non
     while batch_size > 1 and batch_size % 2 == 0 and batch_size * row > room:
         batch_size //= 2
     return batch_size
+
+
+def _rows_at_once(model: PreTrainedModel, rows: Encoded, objective: Any, schedule: Schedule) -> int:
+    """Rows of a forward pass; where layers are compared, these are held in fp32 as well: about as much again."""
+    available = psutil.virtual_memory().available // 2 if objective.needs else None
+    return micro_batch(model.config, int(rows.lengths.max()), schedule.batch_size, available)
 
 
 def _arguments(folder: Path, schedule: Schedule, rows_at_once: int) -> TrainingArguments:

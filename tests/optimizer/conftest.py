@@ -42,8 +42,7 @@ def _config(family: str, **settings: object) -> object:
         pad_token_id=1,
         id2label=LABELS,
         label2id={name: index for index, name in LABELS.items()},
-        **fields,
-        **settings,
+        **{**fields, **settings},
     )
 
 

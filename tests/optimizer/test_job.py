@@ -32,6 +32,7 @@ def test_the_same_job_may_go_on(job: Job) -> None:
         ({"seed": 1}, "seed was 0, now 1"),
         ({"seq_len": 32}, "workload was"),
         ({"vocabulary": "trim"}, "vocabulary was"),
+        ({"distill": "cofi"}, "distill was soft-targets, now cofi"),
     ],
 )
 def test_another_job_is_refused_by_what_differs(job: Job, change: dict, named: str) -> None:

@@ -211,6 +211,6 @@ def test_split_batches_train_the_same(
 ) -> None:
     whole, split = make_classifier(), make_classifier()
     run(whole.train(False), rows, tmp_path / "whole", steps=6)
-    monkeypatch.setattr("optimizer.distillation.trainer.micro_batch", lambda config, longest, size: size // 4)
+    monkeypatch.setattr("optimizer.distillation.trainer.micro_batch", lambda config, longest, size, _: size // 4)
     run(split, rows, tmp_path / "split", steps=6)
     assert divergence(split, rows.with_teacher(predict(whole, rows))) < 0.05
