@@ -137,8 +137,8 @@ class StudentFacts(_Record):
     """What is deployed. `dev` and `test` are scored with the ONNX file, not with the PyTorch model.
 
     `onnx_bytes_ratio` is how many times smaller the file is than the teacher's in fp32. `float_layers` are those that
-    stay in fp32 at a lower precision; None where no score is lost without. `groups` has the greatest loss first. `distill`
-    is the objective it was distilled with, by its name on the command line; None where nothing was trained.
+    stay in fp32 at a lower precision; None where no score is lost without. `groups` has the greatest loss first.
+    `distill` is the objective it was distilled with, by its name on the command line; None where nothing was trained.
     """
 
     pattern: str
