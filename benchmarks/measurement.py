@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from benchmarks import statistics
 from benchmarks.environment import Environment
@@ -81,6 +81,12 @@ class Measurement(BaseModel):
     run: str = ""
     """Names the run: contestants of one run took turns, so their rounds can be compared in pairs."""
     seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _holds_no_emulated_time(self) -> Measurement:
+        if self.provenance == "emulated_functional":
+            raise ValueError("what is emulated_functional can hold no milliseconds: measure on the device")
+        return self
 
     @property
     def is_mix(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from benchmarks.errors import TrimfitError
 from benchmarks.measurement import Provenance
@@ -19,6 +19,8 @@ __all__ = [
     "GroupScore",
     "Latency",
     "Manifest",
+    "MobileFacts",
+    "MobileModel",
     "Speedup",
     "StudentFacts",
     "TeacherFacts",
@@ -107,6 +109,31 @@ class Parity(_Record):
     rows: int
 
 
+class MobileModel(_Record):
+    """The student in ORT format at one precision.
+
+    `deployed`: it was made of the model.onnx that was scored and measured; the scores of others are not known.
+    `lacking` are the operators that no package of onnxruntime for phones has, as DOMAIN:NAME. The difference is that of
+    its logits from its ONNX file's, on made-up rows.
+    """
+
+    file: str
+    precision: str
+    deployed: bool
+    lacking: tuple[str, ...]
+    onnx_bytes: int
+    ort_bytes: int
+    max_abs_logit_difference: float
+    rows: int
+
+
+class MobileFacts(_Record):
+    """What `mobile/` holds, and the version of onnxruntime that made it: an app's should be no older."""
+
+    onnxruntime: str
+    models: tuple[MobileModel, ...]
+
+
 class Manifest(_Record):
     """`manifest.json`; the keys scripts may rely on."""
 
@@ -121,9 +148,16 @@ class Manifest(_Record):
     speedup: Speedup
     speedup_versus_strongest_dense: Speedup
     parity: Parity
+    mobile: MobileFacts | None = None
     seed: int
     minutes: float
     files: dict[str, str]
+
+    @model_validator(mode="after")
+    def _holds_no_emulated_time(self) -> Manifest:
+        if self.device.provenance == "emulated_functional":
+            raise ValueError("what is emulated_functional can hold no milliseconds: measure on the device")
+        return self
 
     def write(self, folder: Path) -> None:
         """Write `manifest.json` into `folder`."""

@@ -18,6 +18,12 @@ def test_figures_are_those_of_the_timed_calls(measurement):
     assert m.seconds.tolist() == [0.001, 0.002, 0.003, 0.004]
 
 
+def test_what_is_emulated_is_no_measurement(measurement):
+    found = measurement([[0.001]]).model_dump()
+    with pytest.raises(ValidationError, match="emulated_functional can hold no milliseconds"):
+        Measurement.model_validate({**found, "provenance": "emulated_functional"})
+
+
 def test_warm_ups_are_kept_and_labelled(measurement):
     m = measurement([[0.001], [0.001]])
     assert m.samples.kind == ("first", "timed", "first", "timed")
