@@ -8,6 +8,7 @@ from hardware_profiles.device import resolve
 from optimizer.deployment import Deployment
 from optimizer.effort import DEFAULT, Effort
 from optimizer.job import Job, SeqLen
+from optimizer.mobile import add_mobile
 from optimizer.progress import ConsoleProgress, Progress
 from optimizer.target import DEFAULT_TARGET, Target
 from optimizer.tasks import Columns
@@ -33,6 +34,7 @@ def optimize(
     precision: str | None = None,
     effort: Effort = DEFAULT,
     seed: int = 0,
+    mobile: bool = False,
     progress: Progress | None = None,
 ) -> Deployment:
     """Measure the device, decide, compress, export and prove; return the deployment in `out`.
@@ -54,6 +56,7 @@ def optimize(
         precision: "fp32", "int8" or "int8-static": the only one the student may have; None leaves it to the decision.
         effort: `optimizer.effort.FAST`, `DEFAULT` or `THOROUGH`.
         seed: of everything that is drawn.
+        mobile: also write `mobile/`, see `optimizer.add_mobile`.
         progress: where to tell; None tells on standard error.
 
     Raises:
@@ -74,5 +77,10 @@ def optimize(
         effort=effort,
         seed=seed,
     )
+    progress = progress or ConsoleProgress()
     with resolve(device).in_force():
-        return run(job, progress or ConsoleProgress())
+        deployment = run(job, progress)
+    if mobile and deployment.manifest.mobile is None:
+        with progress.step("Writing the files for phones"):
+            return add_mobile(deployment.folder)
+    return deployment
