@@ -18,18 +18,21 @@ Distance = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 class QuantumAgreement(BaseModel):
     """How far quantised activations are apart, in quanta.
 
-    A quantum is one step of the scale with which a QuantizeLinear rounds an activation to an integer: answers one
-    quantum apart differ in which side of a rounding boundary the last bit of a float fell, and in nothing else.
+    A quantum is one step of the scale with which a QuantizeLinear rounds an activation to an integer. Floats that
+    differ in their last bits may lie on two sides of a rounding boundary: then the integers are one quantum apart, and
+    what is computed from them differs too.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     tensors: int = Field(ge=1)
     values: int = Field(ge=1)
-    most: int = Field(ge=0)
-    """Largest difference of two integers."""
     differing: int = Field(ge=0)
     """Values that are not equal."""
+    first: int = Field(ge=0)
+    """Largest difference in the first tensor computed that differs: what follows from it may be further apart."""
+    most: int = Field(ge=0)
+    """Largest difference in any."""
 
 
 class FunctionalRecord(BaseModel):
@@ -52,5 +55,7 @@ class FunctionalRecord(BaseModel):
     rows: int = Field(ge=1)
     max_abs_difference: Distance
     max_relative_difference: Distance
+    max_quantisation_difference: Distance | None = None
+    """Largest difference of the reference's own logits from those it gives in fp32; None in fp32."""
     quanta: QuantumAgreement | None = None
     """Of a model whose activations are quantised with fixed scales."""
