@@ -13,16 +13,18 @@ if TYPE_CHECKING:
     from optimizer.advice import advise
     from optimizer.api import optimize
     from optimizer.deployment import Deployment
+    from optimizer.mobile import add_mobile
     from optimizer.model_folder import load
     from optimizer.target import LatencyMs, MaxDrop, Speedup
 
-__all__ = ["Deployment", "LatencyMs", "MaxDrop", "Speedup", "advise", "load", "optimize"]
+__all__ = ["Deployment", "LatencyMs", "MaxDrop", "Speedup", "add_mobile", "advise", "load", "optimize"]
 
 _HOMES = {
     "Deployment": "optimizer.deployment",
     "LatencyMs": "optimizer.target",
     "MaxDrop": "optimizer.target",
     "Speedup": "optimizer.target",
+    "add_mobile": "optimizer.mobile",
     "advise": "optimizer.advice",
     "load": "optimizer.model_folder",
     "optimize": "optimizer.api",

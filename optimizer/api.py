@@ -10,6 +10,7 @@ from optimizer.deployment import Deployment
 from optimizer.distillation.catalog import DEFAULT_OBJECTIVE
 from optimizer.effort import DEFAULT, Effort
 from optimizer.job import Job, SeqLen
+from optimizer.mobile import add_mobile
 from optimizer.progress import ConsoleProgress, Progress
 from optimizer.target import DEFAULT_TARGET, Target
 from optimizer.tasks import Columns
@@ -40,6 +41,7 @@ def optimize(
     distill: str = DEFAULT_OBJECTIVE,
     effort: Effort = DEFAULT,
     seed: int = 0,
+    mobile: bool = False,
     progress: Progress | None = None,
 ) -> Deployment:
     """Measure the device, decide, compress, export and prove; return the deployment in `out`.
@@ -69,6 +71,7 @@ def optimize(
         distill: what the student imitates: "soft-targets", "distilbert", "tinybert", "minilm", "minilmv2" or "cofi".
         effort: `optimizer.effort.FAST`, `DEFAULT` or `THOROUGH`.
         seed: of everything that is drawn.
+        mobile: also write `mobile/`, see `optimizer.add_mobile`.
         progress: where to tell; None tells on standard error.
 
     Raises:
@@ -94,5 +97,10 @@ def optimize(
         effort=effort,
         seed=seed,
     )
+    progress = progress or ConsoleProgress()
     with reach(device):
-        return run(job, progress or ConsoleProgress())
+        deployment = run(job, progress)
+    if mobile and deployment.manifest.mobile is None:
+        with progress.step("Writing the files for phones"):
+            return add_mobile(deployment.folder)
+    return deployment

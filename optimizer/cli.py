@@ -1,4 +1,4 @@
-"""The command line: `trimfit optimize | advise | profile | profiles | device | benchmark | report | demo`."""
+"""The command line: `trimfit optimize | advise | profile | profiles | device | benchmark | report | mobile | demo`."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from optimizer.profiles_cli import profiles_app
 
 if TYPE_CHECKING:
     from hardware_profiles import LatencyProfile
+    from optimizer.manifest import Manifest, MobileModel
 
 __all__ = ["app", "main"]
 
@@ -114,6 +115,9 @@ def optimize(
     ] = "soft-targets",
     fast: FastOption = False,
     thorough: ThoroughOption = False,
+    mobile: Annotated[
+        bool, typer.Option("--mobile", help="Also write the student for phones: ORT format, operator lists.")
+    ] = False,
     seed: SeedOption = 0,
     json: JsonOption = False,
 ) -> None:
@@ -145,6 +149,7 @@ def optimize(
         distill=distill,
         effort=choose_effort(fast, thorough),
         seed=seed,
+        mobile=mobile,
     )
     _finish(deployment.folder, as_json=json)
 
@@ -349,6 +354,36 @@ def report(folder: Annotated[Path, typer.Argument(help="A deployment folder.")])
     _say(folder)
 
 
+@app.command()
+def mobile(
+    folder: Annotated[Path, typer.Argument(help="A deployment folder.")],
+    json: JsonOption = False,
+) -> None:
+    """Write a deployment's student for phones: ORT format, operator lists, and what their packages lack."""
+    from optimizer.mobile import add_mobile
+
+    manifest = add_mobile(folder).manifest
+    if json:
+        typer.echo(manifest.model_dump_json(indent=2))
+    else:
+        _say_mobile(manifest)
+
+
+def _say_mobile(manifest: Manifest) -> None:
+    from optimizer.report.wording import megabytes
+
+    console = Console(highlight=False, soft_wrap=True)
+    for model in manifest.mobile.models if manifest.mobile else ():
+        unknown = "" if model.deployed else ", not scored"
+        console.print(f"{model.file}: {megabytes(model.ort_bytes)}{unknown}; {_needs(model)}", markup=False)
+
+
+def _needs(model: MobileModel) -> str:
+    if not model.lacking:
+        return "onnxruntime's packages for Android and iOS have all its operators"
+    return f"no package has {', '.join(model.lacking)}: on Android register the library beside it, on iOS take another"
+
+
 def _finish(folder: Path, *, as_json: bool) -> None:
     from optimizer.manifest import Manifest
 
@@ -375,6 +410,7 @@ def _say(folder: Path) -> None:
         f"({strongest.low:.2f} to {strongest.high:.2f}).",
         markup=False,
     )
+    _say_mobile(manifest)
     console.print(f'{folder / "report.html"}   python {folder / "run.py"} "a text"', markup=False)
 
 

@@ -20,6 +20,8 @@ __all__ = [
     "GroupScore",
     "Latency",
     "Manifest",
+    "MobileFacts",
+    "MobileModel",
     "SetScore",
     "Speedup",
     "StudentFacts",
@@ -179,6 +181,31 @@ class Parity(_Record):
     device_relative_difference: float | None = None
 
 
+class MobileModel(_Record):
+    """The student in ORT format at one precision.
+
+    `deployed`: it was made of the model.onnx that was scored and measured; the scores of others are not known.
+    `lacking` are the operators that no package of onnxruntime for phones has, as DOMAIN:NAME. The difference is that of
+    its logits from its ONNX file's, on made-up rows.
+    """
+
+    file: str
+    precision: str
+    deployed: bool
+    lacking: tuple[str, ...]
+    onnx_bytes: int
+    ort_bytes: int
+    max_abs_logit_difference: float
+    rows: int
+
+
+class MobileFacts(_Record):
+    """What `mobile/` holds, and the version of onnxruntime that made it: an app's should be no older."""
+
+    onnxruntime: str
+    models: tuple[MobileModel, ...]
+
+
 class Manifest(_Record):
     """`manifest.json`; the keys scripts may rely on.
 
@@ -200,6 +227,7 @@ class Manifest(_Record):
     evaluation: SetScore | None = None
     also: dict[str, SetScore] = {}
     vocabulary: VocabularyFacts | None = None
+    mobile: MobileFacts | None = None
     seed: int
     minutes: float
     files: dict[str, str]

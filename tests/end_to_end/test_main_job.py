@@ -36,7 +36,7 @@ def test_the_whole_job_killed_in_the_middle_of_compression_and_started_again(
     encoder: Path, data: Path, tmp_path: Path, cache: Path
 ) -> None:
     out = tmp_path / "out"
-    run = command(encoder, data, out, "--speedup", "2")
+    run = command(encoder, data, out, "--speedup", "2", "--mobile")
     with (tmp_path / "log").open("w") as log:
         first = subprocess.Popen(run, env=environment(cache), stderr=log, stdout=log)
         wait_for(out / ".trimfit" / "round-1-of-4" / "done", first, tmp_path / "log")
@@ -83,6 +83,7 @@ def check_deployment(out: Path, manifest: Manifest, decision: DecisionRecord) ->
         assert digest == f"sha256:{sha256(out / name)}", name
     named = {"model.onnx", "config.json", "model.safetensors", "run.py", "decision.json", "report.html"}
     assert named <= set(manifest.files)
+    assert all(model.file in manifest.files and not model.lacking for model in manifest.mobile.models)
     refusals = {c.name: c.refused for c in decision.candidates if c.refused}
     assert "does not skip zeros" in refusals["unstructured 90 % fp32"]
     assert "x measured on onnxruntime-cpu" in refusals["unstructured 90 % fp32"]

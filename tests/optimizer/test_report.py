@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from benchmarks.environment import Environment
 from benchmarks.errors import TrimfitError
@@ -353,6 +354,11 @@ def test_a_device_of_a_provenance_that_there_is_not_is_refused(tmp_path: Path) -
     write_deployment(tmp_path, a_manifest(device=DEVICE.model_copy(update={"provenance": "felt"})))
     with pytest.raises(TrimfitError, match=r"device\.provenance"):
         write_report(tmp_path)
+
+
+def test_a_manifest_of_an_emulated_device_is_refused_as_it_holds_latencies() -> None:
+    with pytest.raises(ValidationError, match="what is emulated_functional has no latency"):
+        DeviceFacts.model_validate({**DEVICE.model_dump(), "provenance": "emulated_functional"})
 
 
 def test_the_page_answers_every_question(page: str) -> None:

@@ -8,8 +8,29 @@ from pathlib import Path
 
 _MACHINES = {62: "x86_64", 183: "aarch64"}
 _NEEDED = 1
+_RELOCATIONS = 4
 _DYNAMIC, _DYNAMIC_SYMBOLS = 6, 11
 _LOAD = 1
+_EXECUTABLE = 1
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A piece of the file as it lies in memory: `size` bytes from `address`, zeros after `content`."""
+
+    address: int
+    content: bytes
+    size: int
+    executable: bool
+
+
+@dataclass(frozen=True)
+class Relocation:
+    """Where the loader writes an address: kind and addend as the processor's ABI defines them."""
+
+    address: int
+    kind: int
+    addend: int
 
 
 @dataclass(frozen=True)
@@ -19,6 +40,8 @@ class Elf:
     exported: set[str]
     taken: set[str]
     page_size: int
+    loaded: tuple[Loaded, ...]
+    relocations: tuple[Relocation, ...]
 
 
 def read_elf(path: Path) -> Elf:
@@ -30,8 +53,8 @@ def read_elf(path: Path) -> Elf:
     sections = _table(data, "<IIQQQQIIQQ", *struct.unpack_from("<Q", data, 40), *struct.unpack_from("<HH", data, 58))
 
     def entries(kind: int, layout: str) -> list[tuple[int, ...]]:
-        section = next(s for s in sections if s[1] == kind)
-        return list(struct.iter_unpack(layout, data[section[4] : section[4] + section[5]]))
+        found = [data[s[4] : s[4] + s[5]] for s in sections if s[1] == kind]
+        return list(struct.iter_unpack(layout, b"".join(found)))
 
     def name(offset: int) -> str:
         start = names + offset
@@ -45,6 +68,12 @@ def read_elf(path: Path) -> Elf:
         exported={symbol for symbol, section in symbols if section},
         taken={symbol for symbol, section in symbols if not section},
         page_size=max(s[7] for s in segments if s[0] == _LOAD),
+        loaded=tuple(
+            Loaded(s[3], data[s[2] : s[2] + s[5]], s[6], bool(s[1] & _EXECUTABLE)) for s in segments if s[0] == _LOAD
+        ),
+        relocations=tuple(
+            Relocation(address, info & 0xFFFFFFFF, addend) for address, info, addend in entries(_RELOCATIONS, "<QQq")
+        ),
     )
 
 

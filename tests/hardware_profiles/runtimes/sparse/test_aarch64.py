@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import os
-import platform
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,29 +10,17 @@ import pytest
 from mutations import encoder_half
 from one_operator import Operator, linear, linear_int8, session, sparse_weights, tiled
 
-from hardware_profiles.profile_cache import cache_folder
+from benchmarks.suites.emulated.machine import EmulatedMachine
 from hardware_profiles.runtimes.sparse.library import library_path
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[3]
-PROCESSORS = [("cortex-a53", None), ("cortex-a76", None), ("cortex-a76", "neon")]  # a53: no dot product
-
-
-@pytest.fixture(scope="module")
-def emulator() -> Path:
-    """Folder of the emulator and the aarch64 wheels; fetched once and kept."""
-    if platform.system() != "Linux" or platform.machine() != "x86_64":
-        pytest.skip("aarch64 is emulated on x86-64 Linux")
-    folder = cache_folder().with_name("aarch64")
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    fetch = ["bash", ROOT / ".ci" / "aarch64", folder, importlib.metadata.version("onnxruntime")]
-    try:
-        subprocess.run(fetch, check=True, capture_output=True, text=True, env=environment, timeout=300)
-    except subprocess.CalledProcessError as error:
-        pytest.skip(f"the emulator or its wheels cannot be fetched: {error.stderr.strip().splitlines()[-1:]}")
-    except subprocess.TimeoutExpired:
-        pytest.skip("the emulator or its wheels cannot be fetched within 5 minutes")
-    return folder
+LIBRARY = ("aarch64", "Linux")
+PROCESSORS = [  # the first has no dot product
+    ("cortex-a53", {}),
+    ("cortex-a55", {}),
+    ("cortex-a76", {}),
+    ("neoverse-n2", {}),
+    ("cortex-a76", {"TRIMFIT_ISA": "neon"}),
+]
 
 
 def layers(rng: np.random.Generator) -> dict[str, tuple[onnx.ModelProto, dict[str, np.ndarray]]]:
@@ -57,40 +40,26 @@ def layers(rng: np.random.Generator) -> dict[str, tuple[onnx.ModelProto, dict[st
     return made
 
 
-def emulated(emulator: Path, processor: str, isa: str | None, folder: Path) -> Path:
-    """Run the models of a folder; returns the folder of their answers."""
-    root, out = emulator / "root", folder / f"{processor}-{isa}"
-    out.mkdir()
-    inside = {
-        "PYTHONPATH": root / "site",
-        "PYTHONHOME": root / "usr",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        **({"TRIMFIT_ISA": isa} if isa else {}),
-    }
-    settings = [part for name, value in inside.items() for part in ("-E", f"{name}={value}")]
-    qemu = ["nice", "-n", "19", emulator / "qemu-aarch64", "-L", root, "-cpu", processor, *settings]
-    worker = [root / "usr/bin/python3.11", HERE / "emulated_worker.py", library_path("aarch64", "Linux"), folder, out]
-    done = subprocess.run([*qemu, *worker], capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return out
-
-
-@pytest.mark.parametrize(("processor", "isa"), PROCESSORS)
-def test_aarch64_computes_the_same(emulator: Path, tmp_path: Path, processor: str, isa: str | None) -> None:
+@pytest.mark.parametrize(("processor", "environment"), PROCESSORS)
+def test_aarch64_computes_the_same(
+    emulated_machine: EmulatedMachine, tmp_path: Path, processor: str, environment: dict[str, str]
+) -> None:
     models = layers(np.random.default_rng(0))
     for name, (model, feed) in models.items():
         onnx.save(model, tmp_path / f"{name}.onnx")
         np.savez(tmp_path / f"{name}.npz", **feed)
-    out = emulated(emulator, processor, isa, tmp_path)
+    out = emulated_machine.answer(
+        processor, tmp_path, tmp_path / "out", library_path(*LIBRARY), environment=environment
+    )
     for name, (model, feed) in models.items():
         expected = session(model).run(None, feed)[0]
-        answer = np.load(out / f"{name}.npy")
-        np.testing.assert_allclose(answer, expected, rtol=1e-5, atol=1e-5, err_msg=name)
+        with np.load(out / f"{name}.npz") as answers:
+            np.testing.assert_allclose(answers["Y"], expected, rtol=1e-5, atol=1e-5, err_msg=name)
 
 
-def test_aarch64_refuses_the_same(emulator: Path, tmp_path: Path) -> None:
+def test_aarch64_refuses_the_same(emulated_machine: EmulatedMachine, tmp_path: Path) -> None:
     good = linear(np.ones((2, 3), np.float32), np.zeros(2, np.float32))
     bad = {**good.constants, "columns": np.array([0, 1, 9, 0, 1, 2], np.uint16)}
     onnx.save(Operator(good.op_type, bad, good.attributes).model(), tmp_path / "bad.onnx")
-    out = emulated(emulator, "cortex-a76", None, tmp_path)
+    out = emulated_machine.answer("cortex-a76", tmp_path, tmp_path / "out", library_path(*LIBRARY))
     assert "trimfit SparseLinear: got column 9" in (out / "bad.txt").read_text()
