@@ -16,6 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from benchmarks.errors import TrimfitError
 from benchmarks.workload import Workload
+from hardware_profiles.device import Device
 from hardware_profiles.runtimes import OnnxRuntimeCpu, OnnxRuntimeSparse, Runtime
 from hardware_profiles.runtimes.sparse.library import library_path
 from optimizer.deployment.folder import stage_files
@@ -49,6 +50,7 @@ def deploy(
         tokenizer=tokenizer,
         onnx=path,
         runtime=runtime,
+        device=Device(name="a machine"),
         workload=WORKLOAD,
         longest=8,
         measurements=[],

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.workload import Workload
+from hardware_profiles.device import Device
 from hardware_profiles.runtimes import OnnxRuntimeCpu
 from optimizer.artefact import CALIBRATION_ROWS, build, feeds
 from optimizer.demo import cache_folder, fetch_demo
@@ -62,6 +63,7 @@ def deploy_student(folder: Path) -> DeployedStudent:
             tokenizer=tokenizer,
             onnx=path,
             runtime=runtime,
+            device=Device(name="aarch64, emulated", machine="aarch64", system="Linux"),
             workload=Workload(batch=ROWS, seq_len=LONGEST, threads=1),
             longest=LONGEST,
             measurements=[],
