@@ -19,12 +19,15 @@ from benchmarks.workload import Workload
 from hardware_profiles.device import Device
 from hardware_profiles.runtimes import OnnxRuntimeCpu, OnnxRuntimeSparse, Runtime
 from hardware_profiles.runtimes.sparse.library import library_path
+from optimizer.api import optimize
+from optimizer.deployment import Deployment
 from optimizer.deployment.folder import stage_files
 from optimizer.export import export_onnx
 from optimizer.manifest import Manifest
 from optimizer.mobile import add_mobile
 from optimizer.mobile.operators import lacking, operators_listed, operators_of
 from optimizer.mobile.ort_file import to_ort
+from optimizer.progress import Silent
 from optimizer.surgery import LayerPlan, keep
 
 WORKLOAD = Workload(batch=1, seq_len=8, threads=1)
@@ -116,6 +119,20 @@ def test_everything_is_in_the_manifest_and_on_the_page(student, tokenizer, tmp_p
     assert not [path.name for path in out.iterdir() if path.name.startswith(".mobile")]
     again = add_mobile(out).manifest
     assert again.mobile == manifest.mobile, "a second time changes nothing"
+
+
+def test_a_finished_job_gets_its_files_for_phones_once_they_are_asked_for(
+    student, tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = deploy(tmp_path, student, tokenizer, OnnxRuntimeCpu(), "fp32")
+    monkeypatch.setattr("optimizer.api.run", lambda job, progress: Deployment(job.out))
+    asked = {"model": "m", "data": "d", "out": out, "progress": Silent()}
+    assert optimize(**asked).manifest.mobile is None
+    assert not (out / "mobile").exists()
+    assert len(optimize(**asked, mobile=True).manifest.mobile.models) == 2
+    written = (out / "mobile" / "fp32.ort").stat().st_mtime_ns
+    assert optimize(**asked, mobile=True).manifest.mobile is not None
+    assert (out / "mobile" / "fp32.ort").stat().st_mtime_ns == written, "a second run has nothing to do"
 
 
 def test_the_list_of_operators_is_that_of_the_file_and_names_no_folder(student, tokenizer, tmp_path: Path) -> None:
