@@ -121,7 +121,7 @@ class PricesAt(PredictionsAt):
         """
         fewest, most = self.sparsity_range(pattern)
         for percent in range(math.ceil(100 * fewest - 1e-9), round(100 * most) + 1):
-            if self.predict(architecture, pattern, percent / 100).ms <= target_ms:
+            if self.predict(architecture, pattern, percent / 100).ms <= target_ms * (1 + 1e-9):
                 return percent / 100
         return None
 

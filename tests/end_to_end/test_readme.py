@@ -34,9 +34,11 @@ def test_the_python_example_runs(
     assert names["model"].config.num_labels == 2
 
 
-@pytest.mark.parametrize("line", [b for b in blocks("bash") if b.startswith("trimfit")])
+@pytest.mark.parametrize(
+    "line", [line for block in blocks("bash") for line in block.splitlines() if line.startswith("trimfit")]
+)
 def test_every_command_has_the_options_it_is_shown_with(line: str) -> None:
-    _, command, *arguments = shlex.split(line)
+    _, command, *arguments = shlex.split(line, comments=True)
     shown = {argument for argument in arguments if argument.startswith("--")}
     help_text = subprocess.run(
         [sys.executable, "-c", "from optimizer.cli import main; main()", command, "--help"],

@@ -18,13 +18,13 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Profiles made by hand in place of measured ones; for each request, whether the machine is asked about."""
     found: list[bool] = []
 
-    def profile_of(*_: object, machine: bool = False) -> Any:
+    def profile_of(*_: object, machine: bool = False, **__: object) -> Any:
         found.append(machine)
         return made.profile(made.STOCK, {"fp32": 1.0, "int8": 1.0})
 
     monkeypatch.setattr(preparation, "profile_of", profile_of)
     monkeypatch.setattr(
-        preparation, "sparse_profile_of", lambda *_: made.profile(made.SPARSE, {"fp32": 0.0, "int8": 0.0})
+        preparation, "sparse_profile_of", lambda *_, **__: made.profile(made.SPARSE, {"fp32": 0.0, "int8": 0.0})
     )
     return found
 
