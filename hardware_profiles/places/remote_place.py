@@ -198,7 +198,9 @@ class RemotePlace:
 
     def _describe(self) -> Mapping[str, Any]:
         command = [self.python, self.file(WORKER), json.dumps({"describe": {}})]
-        done = self.connection.run(command, seconds=_DESCRIBING, folder=self.files.folder, env={**_SILENT, **_ONE_THREAD})
+        done = self.connection.run(
+            command, seconds=_DESCRIBING, folder=self.files.folder, env={**_SILENT, **_ONE_THREAD}
+        )
         lines = done.stdout.strip().splitlines()
         answer: dict[str, Any] = json.loads(lines[-1]) if lines else {"error": _last(done.stderr)}
         if "error" in answer:
