@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -57,6 +58,10 @@ class FarSide:
         """Break the link as it is: what serves it dies at once, what it started does not."""
         raise NotImplementedError
 
+    def silent(self) -> AbstractContextManager[None]:
+        """Nothing comes through the link any more, and nobody is told."""
+        raise NotImplementedError
+
     def _files(self, folder: str) -> Iterator[Path]:
         return Path(f"/proc/{self.pid}/root/{folder}").iterdir()
 
@@ -72,10 +77,22 @@ class Sshd(FarSide):
 
     def cut(self) -> None:
         """Kill the daemon's processes of all logins; the one that listens goes on."""
+        self._signal(signal.SIGKILL)
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """The daemon's processes of all logins stand still."""
+        self._signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
         for child in psutil.Process(self.pid).children(recursive=True):
             with suppress(psutil.NoSuchProcess):
                 if child.name().startswith("sshd"):
-                    child.kill()
+                    child.send_signal(number)
 
 
 class Adbd(FarSide):
@@ -93,7 +110,7 @@ class Adbd(FarSide):
         self.process = self._restart()
 
     @contextmanager
-    def link_down(self) -> Iterator[None]:
+    def silent(self) -> Iterator[None]:
         """Packets vanish, and nobody is told."""
         self.inside("ip", "link", "set", "there", "down")
         try:
@@ -111,14 +128,14 @@ def real_sshd(folder: Path) -> Iterator[Sshd]:
     port = _free_port()
     (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {(folder / 'host.pub').read_text()}")
     (folder / "config").write_text(ssh_config(folder / "user", folder / "known_hosts"))
-    (folder / "passwd").write_text(
-        Path("/etc/passwd").read_text() + "sshd:x:65533:65534::/run/sshd:/usr/sbin/nologin\n"
-        if "\nsshd:" not in Path("/etc/passwd").read_text()
-        else Path("/etc/passwd").read_text()
-    )
+    # a shell that reads no files of this machine's owner
+    users = "root:x:0:0:root:/root:/bin/sh\nsshd:x:65533:65534::/run/sshd:/usr/sbin/nologin\n"
+    others = [line for line in Path("/etc/passwd").read_text().splitlines() if not line.startswith(("root:", "sshd:"))]
+    (folder / "passwd").write_text(users + "\n".join(others) + "\n")
     (folder / "sshd_config").write_text(
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey /run/far/host\nAuthorizedKeysFile /run/far/user.pub\n"
         "PermitRootLogin yes\nPasswordAuthentication no\nUsePAM no\nStrictModes no\nPidFile none\nPrintMotd no\n"
+        f'SetEnv "PATH={os.environ["PATH"]}"\n'
     )
     script = (
         "set -e; mount -t tmpfs tmpfs /run; mkdir -m 755 /run/sshd /run/far\n"
@@ -133,8 +150,7 @@ def real_sshd(folder: Path) -> Iterator[Sshd]:
         _wait_for(lambda: _listens(port), process, folder / "sshd.log")
         yield far
     finally:
-        far.cut()
-        process.kill()
+        _end_all_in(process.pid, "mnt")
         process.wait()
 
 
@@ -176,9 +192,9 @@ def real_adbd(folder: Path) -> Iterator[Adbd]:
         yield far
     finally:
         os.environ["PATH"] = path
-        subprocess.run([wrapper, "kill-server"], stdin=subprocess.DEVNULL, capture_output=True, timeout=20)
+        _end_all_in(here.pid, "net")
+        _end_all_in(holder.pid, "net")
         for started in (far.process, process, holder, here):
-            started.kill()
             started.wait()
         log.close()
 
@@ -228,6 +244,20 @@ def _join(here: int, there: int) -> None:
     }.items():
         for command in commands:
             subprocess.run(["nsenter", "-t", str(pid), "-n", "--", *command.split()], check=True, timeout=20)
+
+
+def _end_all_in(pid: int, kind: str) -> None:
+    """Kill whatever is in the namespace that was made for `pid`: the adb server, what a test that failed left."""
+    try:
+        namespace = os.stat(f"/proc/{pid}/ns/{kind}").st_ino
+    except OSError:
+        return  # it is gone already
+    if namespace == os.stat(f"/proc/self/ns/{kind}").st_ino:
+        return
+    for process in psutil.process_iter():
+        with suppress(OSError, psutil.NoSuchProcess):
+            if os.stat(f"/proc/{process.pid}/ns/{kind}").st_ino == namespace:
+                process.kill()
 
 
 def _free_port() -> int:

@@ -30,6 +30,8 @@ class Command(NamedTuple):
     seconds: float
     """Its time limit there."""
     folder: str | None = None
+    on_loss: Callable[[], None] = lambda: None
+    """Called when its end was not seen."""
 
     def timeout_error(self) -> DeviceTimeoutError:
         """Its time limit ended it."""
@@ -55,6 +57,7 @@ class Command(NamedTuple):
         """
         said, mark = split_mark(stderr)
         if mark is None:
+            self.on_loss()
             raise self.lost_error(last_line(said))
         if mark == NO_FOLDER:
             raise DeviceLostError(

@@ -93,6 +93,7 @@ class Session:
         `refusal` explains what the client wrote to stderr when no contact was made.
         """
         self._device = device
+        self._lost = False
         self._keeper = RunningProcess(argv, Command("the session", device, float("inf")), lambda: None)
         try:
             self.sha256, self.folder = self._hello(refusal)
@@ -105,7 +106,12 @@ class Session:
     @property
     def alive(self) -> bool:
         """Whether the link holds, as far as is known."""
-        return not self._keeper.has_ended
+        return not self._lost and not self._keeper.has_ended
+
+    def drop(self) -> None:
+        """Take the link for lost: something else that went through it was."""
+        self._lost = True
+        self._keeper.kill()
 
     def watch(self, lost: Callable[[], None]) -> None:
         """Send beats from now on; `lost` is called when they are not answered."""
@@ -158,6 +164,6 @@ class Session:
             except DeviceUnreachableError:
                 pass
             if not self._closing.is_set():
-                self._keeper.kill()
+                self.drop()
                 lost()
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import shlex
 import subprocess
 import tempfile
 import threading
@@ -52,7 +53,7 @@ class ShellConnection:
         """What must be done here before contact. Raises DeviceUnreachableError."""
 
     def hang_up(self) -> None:
-        """What must be done here after the last contact."""
+        """What must be done here after the last contact, and before contact is made again after a loss."""
 
     @property
     def sha256_tool(self) -> str:
@@ -145,9 +146,7 @@ class ShellConnection:
         with self._lock:
             session, self._session = self._session, None
             self._lost_folder = ""
-            if session is None:
-                return
-            if session.alive:
+            if session is not None and session.alive:
                 session.close()
             self.hang_up()
 
@@ -168,8 +167,13 @@ class ShellConnection:
                 self._lost_folder = self._session.folder
                 self._session.close()
                 self._session = None
+                self.hang_up()  # what is left of the link may not know yet that it is gone
             self.prepare()
-            session = Session(self.argv(keeper_script(self._lost_folder)), self.name, self.refusal)
+            try:
+                session = Session(self.argv(keeper_script(self._lost_folder)), self.name, self.refusal)
+            except DeviceUnreachableError:
+                self.hang_up()
+                raise
             session.watch(self._give_up)
             self._session, self._lost_folder = session, ""
             return session
@@ -188,15 +192,16 @@ class ShellConnection:
     def _script(
         self, command: Sequence[str], seconds: float, folder: str | None, env: Mapping[str, str], words: str = ""
     ) -> tuple[Command, str, str]:
-        label = f"{self._contact().folder}/{next(self._labels)}/"
+        session = self._contact()
+        label = f"{session.folder}/{next(self._labels)}/"
         script = wrapped(command, seconds=seconds, label=label, folder=folder, env=env)
-        return Command(words or in_words(command), self.name, seconds, folder), script, label
+        return Command(words or in_words(command), self.name, seconds, folder, session.drop), script, label
 
     def _end_there(self, label: str) -> None:
         """End what a command started, if the link holds."""
         if self._session is None or not self._session.alive:
             return
-        script = f"{END_COMMAND}end_commands '{label}'"
+        script = f"{END_COMMAND}end_commands {shlex.quote(label)}"
         with suppress(subprocess.TimeoutExpired):
             subprocess.run(self.argv(script), stdin=subprocess.DEVNULL, capture_output=True, timeout=END_SECONDS)
 

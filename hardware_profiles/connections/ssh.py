@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psutil
+
 from benchmarks.errors import DeviceUnreachableError
 from hardware_profiles.connections.running_process import last_line
 from hardware_profiles.connections.shell_connection import ShellConnection
@@ -21,6 +23,7 @@ CONFIG_VARIABLE = "TRIMFIT_SSH_CONFIG"
 """Environment variable: a configuration file of ssh to use instead of the user's."""
 CONNECT_SECONDS = 10
 HANG_UP_SECONDS = 10
+SOCKETS = "trimfit-ssh."
 
 # One connection carries all; nothing is asked, nothing is forwarded, and no host is trusted that is not known already.
 _OPTIONS = {
@@ -97,8 +100,10 @@ class SshConnection(ShellConnection):
             )
         if self._sockets is None:
             # a short path: a socket's name may have 100 characters, and ssh's %C takes 40
-            folder = "/tmp" if Path("/tmp").is_dir() else None
-            self._sockets = tempfile.TemporaryDirectory(prefix="trimfit-ssh.", dir=folder, ignore_cleanup_errors=True)
+            folder = "/tmp" if Path("/tmp").is_dir() else tempfile.gettempdir()
+            _remove_abandoned(Path(folder))
+            prefix = f"{SOCKETS}{os.getpid()}."
+            self._sockets = tempfile.TemporaryDirectory(prefix=prefix, dir=folder, ignore_cleanup_errors=True)
 
     def hang_up(self) -> None:
         """End the connection that carried all."""
@@ -135,6 +140,14 @@ class SshConnection(ShellConnection):
     def _login(self) -> list[str]:
         port = ["-p", str(self._port)] if self._port else []
         return [*port, "-l", self._user] if self._user else port
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what processes that were killed left there."""
+    for path in folder.glob(f"{SOCKETS}*"):
+        owner = path.name.removeprefix(SOCKETS).partition(".")[0]
+        if owner.isdigit() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _address(name: str) -> tuple[str | None, str, int | None]:

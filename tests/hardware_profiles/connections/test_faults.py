@@ -6,7 +6,9 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO, Any
 
 import pytest
@@ -28,20 +30,24 @@ def nothing_left(far: Sshd | Adbd, number: int = 0, seconds: float = 5) -> bool:
     return False
 
 
-def soon(do: Callable[[], None], seconds: float = 0.5) -> None:
-    threading.Timer(seconds, do).start()
+def soon(do: Callable[[], None]) -> threading.Timer:
+    timer = threading.Timer(0.5, do)
+    timer.start()
+    return timer
 
 
 def test_a_link_that_is_cut_in_the_middle_of_a_command_leaves_nothing_and_can_be_made_again(far: Sshd | Adbd):
     with connect(far.name) as connection:
         with connection.folder() as folder:
             connection.run(["touch", "kept"], folder=folder)
-            soon(far.cut)
+            cutting = soon(far.cut)
             with pytest.raises(
                 DeviceLostError, match=r"^got no end of `sleep 4101[.0-9]*` .*link was lost.*; see that .*$"
             ):
                 connection.run(["sleep", mark(4101)], folder=folder)
-            assert nothing_left(far, 4101)
+        cutting.join()
+        assert connection.run(["echo", "at once"]).stdout == "at once\n"
+        assert not running(4101)
         assert connection.run(["echo", "again"]).stdout == "again\n"
     assert nothing_left(far)
 
@@ -51,9 +57,10 @@ def test_a_link_that_is_cut_while_lines_go_back_and_forth_is_told_from_their_end
         with connection.start(["sh", "-c", f"cat; sleep {mark(4102)}"], seconds=600) as it:
             it.write("one")
             assert it.read(10) == "one"
-            soon(far.cut)
+            cutting = soon(far.cut)
             with pytest.raises(DeviceLostError, match="link was lost"):
                 it.read(20)
+            cutting.join()
             it.write("nobody is there")
         assert nothing_left(far, 4102)
         assert connection.run(["true"]).exit_code == 0
@@ -62,18 +69,18 @@ def test_a_link_that_is_cut_while_lines_go_back_and_forth_is_told_from_their_end
 class HalfWay:
     """A connection whose link is cut when half of a file went there."""
 
-    def __init__(self, connection: ShellConnection, cut: Callable[[], None], fifo: Path):
-        self._connection, self._cut, self._fifo = connection, cut, fifo
+    def __init__(self, connection: ShellConnection, cut: Callable[[], None]):
+        self._connection, self._cut = connection, cut
         self.name, self.sha256_tool = connection.name, connection.sha256_tool
-        os.mkfifo(fifo)
 
     def pipe(self, command: Sequence[str], *, stdin: IO[bytes], **others: Any) -> Completed:
-        threading.Thread(target=self._feed, args=(stdin.read(),), daemon=True).start()
-        with self._fifo.open("rb") as half:
+        read, write = os.pipe()
+        threading.Thread(target=self._feed, args=(stdin.read(), write), daemon=True).start()
+        with os.fdopen(read, "rb") as half:
             return self._connection.pipe(command, stdin=half, **others)
 
-    def _feed(self, content: bytes) -> None:
-        with self._fifo.open("wb") as stream:
+    def _feed(self, content: bytes, write: int) -> None:
+        with os.fdopen(write, "wb") as stream:
             stream.write(content[: len(content) // 2])
             stream.flush()
             time.sleep(0.3)
@@ -86,24 +93,27 @@ def test_half_a_file_that_went_there_is_not_kept(far: Sshd | Adbd, tmp_path: Pat
     sent.write_bytes(os.urandom(1 << 20))
     with connect(far.name) as connection:
         with pytest.raises(DeviceLostError, match=r"got no end of the copy of model\.onnx from"):
-            transfer.push(HalfWay(connection, far.cut, tmp_path / "fifo"), sent, "/tmp/model.onnx")
+            transfer.push(HalfWay(connection, far.cut), sent, "/tmp/model.onnx")
         assert nothing_left(far)
         with connection.folder() as folder:
             connection.push(sent, f"{folder}/model.onnx")
 
 
-def pull_again_and_again(connection: Connection, source: str, target: Path) -> None:
-    for _ in range(1000):
-        connection.pull(source, target)
-        target.unlink()
+class HalfBack(HalfWay):
+    """A connection whose link is cut when the first part of a file has come from there."""
+
+    def pipe(self, command: Sequence[str], *, stdout: IO[bytes] | None = None, **others: Any) -> Completed:
+        if stdout is not None:
+            write = stdout.write
+            stdout = SimpleNamespace(write=lambda part: (write(part), self._cut()), flush=stdout.flush)
+        return self._connection.pipe(command, stdout=stdout, **others)
 
 
 def test_half_a_file_that_came_from_there_is_not_kept(far: Sshd | Adbd, tmp_path: Path):
     with connect(far.name) as connection:
         connection.run(["sh", "-c", "head -c 50000000 /dev/zero > /tmp/zeros"])
-        soon(far.cut, 0.3)
-        with pytest.raises(DeviceLostError):
-            pull_again_and_again(connection, "/tmp/zeros", tmp_path / "back")
+        with pytest.raises(DeviceLostError, match=r"got no end of the copy of /tmp/zeros from"):
+            transfer.pull(HalfBack(connection, far.cut), "/tmp/zeros", tmp_path / "back")
         assert list(tmp_path.iterdir()) == []
         connection.run(["rm", "/tmp/zeros"])
     assert nothing_left(far)
@@ -151,24 +161,27 @@ def test_a_shell_that_greets_is_told_to_be_silent(sshd: Sshd):
         connection.run(["true"])
 
 
-def test_a_silent_link_is_given_up_on_both_sides(adbd: Adbd, monkeypatch):
+def test_a_silent_link_is_given_up_on_both_sides(far: Sshd | Adbd, monkeypatch):
     monkeypatch.setattr(session, "BEAT_SECONDS", 0.3)
     monkeypatch.setattr(session, "PATIENCE_SECONDS", 2)
-    with connect(adbd.name) as connection, connection.folder() as folder:
+    with connect(far.name) as connection, connection.folder() as folder:
         connection.run(["true"], folder=folder)
-        with adbd.link_down():
+        with far.silent():
             with pytest.raises(DeviceLostError, match="link was lost"):
                 connection.run(["sleep", mark(4103)], seconds=600)
-            assert nothing_left(adbd, 4103)
-        for _ in range(10):
-            try:
-                assert connection.run(["echo", "again"]).stdout == "again\n"
-                break
-            except DeviceUnreachableError:
-                time.sleep(1)
-        else:
-            raise AssertionError("no contact any more")
-    assert nothing_left(adbd)
+            assert nothing_left(far, 4103)
+        assert again_within(10, connection)
+    assert nothing_left(far)
+
+
+def again_within(seconds: float, connection: Connection) -> bool:
+    """Whether contact can be made again, at most so much later."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        with suppress(DeviceUnreachableError):
+            return connection.run(["echo", "again"]).stdout == "again\n"
+        time.sleep(0.5)
+    return False
 
 
 def test_an_unknown_host_key_is_not_trusted(sshd: Sshd, tmp_path: Path):
