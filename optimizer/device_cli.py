@@ -1,8 +1,9 @@
-"""`trimfit device`: what a device behind a connection has and lacks."""
+"""`trimfit device`: what a device behind a connection has and lacks, and a Python for one that has none."""
 
 from __future__ import annotations
 
 import json as jsons
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -52,6 +53,25 @@ def check(
         if not problems:
             console.print(f"ready: trimfit profile --device {name}", markup=False)
     raise typer.Exit(LACKING if problems else READY)
+
+
+@device_app.command()
+def bundle(
+    out: Annotated[Path, typer.Option(help=".tgz to write, about 50 MB.")],
+) -> None:
+    """Make a Python with numpy and onnxruntime for an aarch64 device that has none (on Android: an experiment)."""
+    from hardware_profiles.places.bundle import NAME, build_bundle
+    from optimizer.progress import ConsoleProgress
+
+    with ConsoleProgress().step("Fetching Debian's Python and the wheels for aarch64"):
+        build_bundle(out)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"{out}: unpack it in the home folder there, where {NAME}/bin/python3 is found:", markup=False)
+    console.print(f"  ssh user@host tar xzf - < {out}", markup=False)
+    console.print(
+        f"  adb push {out} /data/local/tmp && adb shell 'cd /data/local/tmp && tar xzf {out.name}'   (experimental)",
+        markup=False,
+    )
 
 
 def _facts(found: Inspection) -> dict[str, str]:

@@ -508,12 +508,22 @@ def describe() -> Answer:
         "onnxruntime": onnxruntime.__version__,
         "providers": onnxruntime.get_available_providers(),
         "affinity": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [],
+        "cpuinfo": _text("/proc/cpuinfo"),
         "page_bytes": os.sysconf("SC_PAGE_SIZE"),
         "free_bytes": shutil.disk_usage(".").free,
         "gflops": round(gflops, 3),
         "gigabytes_per_second": round(gigabytes, 3),
         "not_a_device": not_a_device(machine, os.path.exists(MIDR), gflops, gigabytes),
     }
+
+
+def _text(path: str) -> str:
+    """A file's text; empty where there is none."""
+    try:
+        with open(path, errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
 
 
 def not_a_device(machine: str, has_midr: bool, gflops: float, gigabytes_per_second: float) -> str | None:

@@ -40,6 +40,8 @@ __all__ = ["RemotePlace"]
 _LIFETIME = 6 * 3600.0  # seconds that a worker may run at most
 _DESCRIBING = 120.0
 _WATCH_SECONDS = 0.05  # for which the load of the CPUs is looked at
+# from 1.29 on onnxruntime keeps and sends events, from a database in the home folder: nothing of us stays on a device
+_SILENT = {"ORT_DISABLE_TELEMETRY": "1"}
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # threads that wait for busy cores look emulated
 
 
@@ -66,7 +68,8 @@ class RemotePlace:
             raise TrimfitError(
                 f"got {self.name}, which is {doubt}: an emulator, whose times mean nothing; expected a device"
             )
-        facts = read_facts(connection)
+        # as the runtime sees it: an emulator of programs shows them another CPU than the shell's
+        facts = {**read_facts(connection), "/proc/cpuinfo": self.told["cpuinfo"]}
         self._state = self._before = device_state(facts)
         self._environment = environment_from(self.told, facts, self._state, read_limits(connection))
         every = Counter(cpu.kind for cpu in self._state.cpus if cpu.kind)
@@ -135,7 +138,8 @@ class RemotePlace:
         if python is not None:
             raise TrimfitError(f"got {python} to run in on {self.name}, expected its own Python: leave it out")
         command = [self.python, self.file(WORKER), json.dumps(job, default=str)]
-        running = self.connection.start(command, seconds=_LIFETIME, folder=self.files.folder, env=env or {})
+        own = {**_SILENT, **(env or {})}
+        running = self.connection.start(command, seconds=_LIFETIME, folder=self.files.folder, env=own)
         return RemoteProcess(running)
 
     def rig(self) -> RemoteRig:
@@ -194,7 +198,9 @@ class RemotePlace:
 
     def _describe(self) -> Mapping[str, Any]:
         command = [self.python, self.file(WORKER), json.dumps({"describe": {}})]
-        done = self.connection.run(command, seconds=_DESCRIBING, folder=self.files.folder, env=_ONE_THREAD)
+        done = self.connection.run(
+            command, seconds=_DESCRIBING, folder=self.files.folder, env={**_SILENT, **_ONE_THREAD}
+        )
         lines = done.stdout.strip().splitlines()
         answer: dict[str, Any] = json.loads(lines[-1]) if lines else {"error": _last(done.stderr)}
         if "error" in answer:

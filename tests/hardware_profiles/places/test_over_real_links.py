@@ -1,0 +1,54 @@
+"""The same over a real ssh daemon and a real adb daemon; and what a link that breaks in the middle does."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks import Budget, Contestant, measure
+from benchmarks.errors import DeviceUnreachableError
+from benchmarks.place import current_place
+from benchmarks.rig import Graph
+from hardware_profiles import local_device, reach
+from hardware_profiles.places.remote_rig import RemoteRig
+
+QUICK = Budget(launches=2, min_launches=2, rounds=3, max_seconds=1.0, precision=10)
+FEED = {"x": np.ones((3, 4), np.float32)}
+
+
+@pytest.fixture(params=["sshd", "adbd"])
+def far(request):
+    return request.getfixturevalue(request.param)
+
+
+def test_models_are_timed_behind_a_real_link_and_nothing_is_left_there(far, model):
+    before = far.left_behind
+    with reach(far.name) as device:
+        assert device.fingerprint == local_device().fingerprint
+        (m,) = measure([Contestant(name="a", model=model)], budget=QUICK)
+    assert m.median > 0
+    assert m.environment.packages["numpy"]
+    assert far.left_behind == before
+
+
+def test_a_link_that_breaks_while_graphs_are_timed_is_one_line_and_the_next_rig_works(far, model, monkeypatch):
+    answer = RemoteRig._answer
+
+    def cut_before_the_answer(rig, what, seconds=0.0):
+        if seconds:
+            far.cut()
+        return answer(rig, what, seconds)
+
+    with reach(far.name), monkeypatch.context() as patch:
+        patch.setattr(RemoteRig, "_answer", cut_before_the_answer)
+        with pytest.raises(DeviceUnreachableError) as caught:
+            timed(model)
+        assert "\n" not in str(caught.value)
+        patch.undo()
+        assert (timed(model) > 0).all()
+
+
+def timed(model):
+    with current_place().rig() as rig:
+        rig.load("a", Graph(model, FEED))
+        return rig.measure(budget=Budget(rounds=1, max_seconds=1))["a"]
