@@ -9,6 +9,7 @@ from optimizer.deployment import Deployment
 from optimizer.effort import DEFAULT, Effort
 from optimizer.job import Job, SeqLen
 from optimizer.progress import ConsoleProgress, Progress
+from optimizer.pruning.importance import DEFAULT_IMPORTANCE, Importance
 from optimizer.target import DEFAULT_TARGET, Target
 from optimizer.tasks import Columns
 from optimizer.workflow import run
@@ -31,6 +32,7 @@ def optimize(
     threads: int | None = None,
     metric: str = "accuracy",
     precision: str | None = None,
+    importance: Importance = DEFAULT_IMPORTANCE,
     effort: Effort = DEFAULT,
     seed: int = 0,
     progress: Progress | None = None,
@@ -52,6 +54,7 @@ def optimize(
         threads: None takes all cores of the device.
         metric: "accuracy", "macro_f1" or "weighted_f1".
         precision: "fp32", "int8" or "int8-static": the only one the student may have; None leaves it to the decision.
+        importance: by what heads and neurons go: "second-order", "fisher", "taylor" or "magnitude".
         effort: `optimizer.effort.FAST`, `DEFAULT` or `THOROUGH`.
         seed: of everything that is drawn.
         progress: where to tell; None tells on standard error.
@@ -71,6 +74,7 @@ def optimize(
         threads=threads,
         metric=metric,
         precision=precision,
+        importance=importance,
         effort=effort,
         seed=seed,
     )

@@ -80,6 +80,10 @@ def optimize(
     threads: ThreadsOption = None,
     metric: Annotated[str, typer.Option(help="accuracy, macro_f1 or weighted_f1.")] = "accuracy",
     precision: Annotated[str | None, typer.Option(help="fp32, int8 or int8-static: the only one allowed.")] = None,
+    importance: Annotated[
+        str | None,
+        typer.Option(help="Heads and neurons go by: second-order (default), fisher, taylor or magnitude."),
+    ] = None,
     fast: FastOption = False,
     thorough: ThoroughOption = False,
     seed: SeedOption = 0,
@@ -88,6 +92,7 @@ def optimize(
     """Make a smaller model that meets a target on the device, and prove it there."""
     from optimizer.api import optimize as optimize_model
     from optimizer.effort import choose_effort
+    from optimizer.pruning.importance import DEFAULT_IMPORTANCE
     from optimizer.target import choose_target
 
     if fast and thorough:
@@ -106,6 +111,7 @@ def optimize(
         threads=threads,
         metric=metric,
         precision=precision,
+        importance=importance or DEFAULT_IMPORTANCE,  # type: ignore[arg-type]  # checked as the job is prepared
         effort=choose_effort(fast, thorough),
         seed=seed,
     )

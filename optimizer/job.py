@@ -14,6 +14,7 @@ from hardware_profiles.device import resolve
 from optimizer import files
 from optimizer.effort import DEFAULT, Effort
 from optimizer.model_folder import inspect_folder
+from optimizer.pruning.importance import DEFAULT_IMPORTANCE, Importance
 from optimizer.table_files import data_files
 from optimizer.target import DEFAULT_TARGET, Target
 from optimizer.tasks import Columns
@@ -43,6 +44,7 @@ class Job:
     threads: int | None = None
     metric: str = "accuracy"
     precision: str | None = None  # the only one the student may have
+    importance: Importance = DEFAULT_IMPORTANCE
     effort: Effort = DEFAULT
     seed: int = 0
     _last: list[float] = field(default_factory=lambda: [time.monotonic()], compare=False, repr=False)
@@ -107,6 +109,7 @@ class Job:
             "workload": [self.batch, self.seq_len, self.threads],
             "metric": self.metric,
             "precision": self.precision,
+            "importance": self.importance,
             "effort": self.effort.name,
             "seed": self.seed,
         }

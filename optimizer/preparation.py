@@ -27,6 +27,7 @@ from optimizer.engine import Engine, anchors_of
 from optimizer.job import DATA, Job
 from optimizer.model_folder import inspect_folder
 from optimizer.progress import Progress
+from optimizer.pruning.importance import IMPORTANCES
 from optimizer.scoring import check_metric
 from optimizer.setting import Baseline, Setting
 from optimizer.target import MaxDrop
@@ -45,6 +46,7 @@ def prepare(job: Job, progress: Progress) -> Setting:
     device = resolve(job.device)
     check_metric(job.metric)
     _check_precision(job.precision)
+    _check_importance(job.importance)
     inspect_folder(job.model)
     tokenizer = load_tokenizer(job.model)
     with progress.step(f"Reading {job.data}"):
@@ -106,6 +108,7 @@ def prepare(job: Job, progress: Progress) -> Setting:
         progress=progress,
         max_tokens=max_tokens,
         precision=job.precision,
+        importance=job.importance,
     )
 
 
@@ -228,6 +231,11 @@ def _check_precision(precision: str | None) -> None:
     known = dict.fromkeys(p for runtime in runtimes() for p in runtime.precisions)
     if precision not in (None, *known):
         raise TrimfitError(f"got --precision {precision}, expected one of {', '.join(known)}")
+
+
+def _check_importance(importance: str) -> None:
+    if importance not in IMPORTANCES:
+        raise TrimfitError(f"got --importance {importance}, expected one of {', '.join(IMPORTANCES)}")
 
 
 def _refuse_impossible(job: Job, profiles: Sequence[LatencyProfile], shape: Architecture, workload: Workload) -> None:

@@ -15,10 +15,10 @@ from optimizer.candidates import Candidate
 from optimizer.decision import Decision
 from optimizer.decision_record import RaceHeat
 from optimizer.distillation.trainer import Schedule, steps_within, train
+from optimizer.pruning.cutting import cut
 from optimizer.pruning.patterns import Zeros
 from optimizer.pruning.zeros import KeepZeros, set_zeros
 from optimizer.setting import Setting, learning_rates
-from optimizer.surgery import keep
 
 __all__ = ["race"]
 
@@ -69,7 +69,7 @@ def race(setting: Setting, decision: Decision, advance: Callable[[float], None] 
 def _start(setting: Setting, candidate: Candidate) -> PreTrainedModel:
     model = copy.deepcopy(setting.teacher)
     if candidate.changes_shape and candidate.plan is not None:
-        keep(model, candidate.plan)
+        cut(model, candidate.pattern, candidate.plan, setting.calibration)
     if isinstance(candidate.pattern, Zeros):
         set_zeros(model, candidate.pattern, setting.calibration)
     return model

@@ -20,6 +20,7 @@ from optimizer.encoding import Encoded
 from optimizer.engine import Engine, anchors_of
 from optimizer.float_layers import FloatLayers, LinearGroup, carried, share_of
 from optimizer.progress import Progress
+from optimizer.pruning.importance import DEFAULT_IMPORTANCE, Importance
 from optimizer.target import Target
 from optimizer.tasks import Task
 
@@ -83,6 +84,7 @@ class Setting:
     progress: Progress
     max_tokens: int  # at which texts are cut
     precision: str | None = None  # the only one the student may have
+    importance: Importance = DEFAULT_IMPORTANCE  # of heads and neurons
 
     @property
     def allowed_baselines(self) -> tuple[Baseline, ...]:

@@ -76,6 +76,7 @@ def test_labels_that_do_not_match_are_named(classifier_folder: Path, tmp_path: P
         (("--device", "local:abacus"), "got device local:abacus, expected local, or with one of"),
         (("--metric", "f1"), "expected one of accuracy"),
         (("--precision", "fp64"), "got --precision fp64, expected one of fp32, int8"),
+        (("--importance", "luck"), "got --importance luck, expected one of second-order, fisher, taylor, magnitude"),
         (("--seq-len", "median"), "got --seq-len median, expected a whole number of tokens above 0, or data"),
         (("--seq-len", "100"), "--seq-len 100 is more than the 32 tokens the model takes"),
     ],
