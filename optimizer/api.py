@@ -12,6 +12,7 @@ from optimizer.effort import DEFAULT, Effort
 from optimizer.job import Job, SeqLen
 from optimizer.mobile import add_mobile
 from optimizer.progress import ConsoleProgress, Progress
+from optimizer.pruning.importance import DEFAULT_IMPORTANCE, Importance
 from optimizer.target import DEFAULT_TARGET, Target
 from optimizer.tasks import Columns
 from optimizer.workflow import run
@@ -39,6 +40,7 @@ def optimize(
     keep_vocabulary: Sequence[str | Path] = (),
     also_test: Sequence[str | Path] = (),
     distill: str = DEFAULT_OBJECTIVE,
+    importance: Importance = DEFAULT_IMPORTANCE,
     effort: Effort = DEFAULT,
     seed: int = 0,
     mobile: bool = False,
@@ -69,6 +71,7 @@ def optimize(
         also_test: files (or folders with a test file) of the same columns and labels, e.g. of other domains, on each of
             which teacher and student are scored.
         distill: what the student imitates: "soft-targets", "distilbert", "tinybert", "minilm", "minilmv2" or "cofi".
+        importance: by what heads and neurons go: "second-order", "fisher", "taylor" or "magnitude".
         effort: `optimizer.effort.FAST`, `DEFAULT` or `THOROUGH`.
         seed: of everything that is drawn.
         mobile: also write `mobile/`, see `optimizer.add_mobile`.
@@ -94,6 +97,7 @@ def optimize(
         keep_vocabulary=tuple(map(Path, keep_vocabulary)),
         also_test=tuple(map(Path, also_test)),
         distill=distill,
+        importance=importance,
         effort=effort,
         seed=seed,
     )

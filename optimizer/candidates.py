@@ -197,13 +197,17 @@ class Candidate:
             race=self.race,
             chosen=chosen,
             cut=self.cut,
+            importance=self.pattern.importance if isinstance(self.pattern, Width) else None,
         )
 
     @classmethod
     def from_record(cls, record: CandidateRecord, teacher: Architecture) -> Candidate:
         """The candidate of a record; its plan is not kept, since compression measures anew what to cut."""
         kind = PATTERNS[record.cut]
-        pattern = kind(record.sparsity) if issubclass(kind, Zeros) else kind()
+        settings = {"sparsity": record.sparsity} if issubclass(kind, Zeros) else {}
+        if record.importance is not None:
+            settings["importance"] = record.importance
+        pattern = kind(**settings)
         return cls(
             name=record.name,
             pattern=pattern,

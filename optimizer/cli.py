@@ -113,6 +113,10 @@ def optimize(
             help="What the student imitates: soft-targets, distilbert, tinybert, minilm, minilmv2 or cofi.",
         ),
     ] = "soft-targets",
+    importance: Annotated[
+        str | None,
+        typer.Option(help="Heads and neurons go by: second-order (default), fisher, taylor or magnitude."),
+    ] = None,
     fast: FastOption = False,
     thorough: ThoroughOption = False,
     mobile: Annotated[
@@ -124,6 +128,7 @@ def optimize(
     """Make a smaller model that meets a target on the device, and prove it there."""
     from optimizer.api import optimize as optimize_model
     from optimizer.effort import choose_effort
+    from optimizer.pruning.importance import DEFAULT_IMPORTANCE
     from optimizer.target import choose_target
 
     if fast and thorough:
@@ -147,6 +152,7 @@ def optimize(
         keep_vocabulary=keep_vocabulary or (),
         also_test=also_test or (),
         distill=distill,
+        importance=importance or DEFAULT_IMPORTANCE,  # type: ignore[arg-type]  # checked as the job is prepared
         effort=choose_effort(fast, thorough),
         seed=seed,
         mobile=mobile,

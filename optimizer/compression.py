@@ -19,10 +19,11 @@ from optimizer.decision_record import CompressionRound
 from optimizer.distillation.trainer import Schedule, steps_within, train
 from optimizer.judgement import SAFETY, fitting_plan
 from optimizer.model_folder import load, save
+from optimizer.pruning.cutting import cut
 from optimizer.pruning.patterns import View, Zeros
 from optimizer.pruning.zeros import KeepZeros, set_zeros
 from optimizer.setting import Setting, learning_rates
-from optimizer.surgery import SurgeryReport, compose, keep
+from optimizer.surgery import SurgeryReport, compose
 
 __all__ = ["Student", "budgets", "compress", "cut_and_train", "predicted_ms", "recover", "untouched"]
 
@@ -197,7 +198,7 @@ def _cut(
     plan = fitting_plan(winner.pattern, view, prices, budget_ms)
     if plan is None:  # the last steps of a staircase: keep the shape, a later round or correction may reach lower
         return replace(student, model=model)
-    model, report = keep(model, plan)
+    model, report = cut(model, winner.pattern, plan, setting.calibration)
     return replace(student, model=model, origin=compose(student.origin, report), view=None)
 
 

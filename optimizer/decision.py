@@ -53,7 +53,7 @@ def decide(setting: Setting, advance: Any = lambda share: None) -> Decision:
     A runtime that skips zeros gets the fewest zeros that are predicted to reach the target.
     """
     target_ms = wanted_ms(setting)
-    patterns = (Width(), Depth(), Dense(), *(Unstructured(s) for s in SPARSITIES))
+    patterns = (Width(setting.importance), Depth(), Dense(), *(Unstructured(s) for s in SPARSITIES))
     view = look_at(setting.teacher, setting, patterns, lambda share: advance(0.7 * share))
     judge = Judge(setting, view, target_ms)
     dense, sparse = ([e for e in setting.engines if e.skips_zeros == skips] for skips in (False, True))
@@ -80,8 +80,9 @@ def look_at(
     view = View(Architecture.of(model))
     if any(isinstance(pattern, Depth) for pattern in patterns):
         view = replace(view, layer_order=tuple(order_of_layers(model, setting.calibration)))
-    if any(isinstance(pattern, Width) for pattern in patterns):
-        view = replace(view, sensitivity=measure_sensitivity(model, setting.calibration, advance))
+    for width in {pattern for pattern in patterns if isinstance(pattern, Width)}:
+        sensitivity = measure_sensitivity(model, setting.calibration, width.importance, advance)
+        view = replace(view, sensitivity=sensitivity)
     advance(1.0)
     return view
 

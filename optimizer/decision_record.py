@@ -56,6 +56,7 @@ class CandidateRecord(_Record):
     race: tuple[RaceHeat, ...] = ()
     chosen: bool = False
     cut: str = "dense"  # the pattern's own name: dense, width, depth, unstructured, block
+    importance: str | None = None  # by which heads and neurons of a width are ranked
 
 
 class CompressionRound(_Record):

@@ -30,6 +30,7 @@ class Family:
     width_attribute: str  # of `attention`: heads times head size
     ffn_field: str  # of the config: FFN width
     class_layer: str  # of a sequence classifier: the linear layer that gives the logits
+    reader: str  # of a sequence classifier: the linear layer that reads the last hidden states, if it is not the pooler
 
 
 _BERT = Family(
@@ -45,8 +46,9 @@ _BERT = Family(
     width_attribute="all_head_size",
     ffn_field="intermediate_size",
     class_layer="classifier",
+    reader="",
 )
-_ROBERTA = Family(**{**vars(_BERT), "class_layer": "classifier.out_proj"})
+_ROBERTA = Family(**{**vars(_BERT), "class_layer": "classifier.out_proj", "reader": "classifier.dense"})
 _DISTILBERT = Family(
     layers="transformer.layer",
     attention="attention",
@@ -60,6 +62,7 @@ _DISTILBERT = Family(
     width_attribute="dim",
     ffn_field="hidden_dim",
     class_layer="classifier",
+    reader="pre_classifier",
 )
 
 FAMILIES = {
@@ -130,8 +133,12 @@ class Encoder:
 
     module: nn.Module
     family: Family
-    hidden_size: int
     head_size: int
+
+    @property
+    def hidden_size(self) -> int:
+        """Dimensions of the hidden states, read from the weights: the config tells that before any were removed."""
+        return self.layers[0].down.bias.shape[0]
 
     @property
     def embeddings(self) -> nn.Module:
@@ -176,4 +183,4 @@ def walk(model: PreTrainedModel) -> Encoder:
     """
     config = model.config
     head_size = config.hidden_size // config.num_attention_heads
-    return Encoder(model.base_model, family_of(config), config.hidden_size, head_size)
+    return Encoder(model.base_model, family_of(config), head_size)

@@ -1,4 +1,4 @@
-"""Gates on heads and FFN neurons: to ask what a model would be without them before anything is cut.
+"""Gates on heads, FFN neurons and hidden dimensions: to ask what a model would be without them before it is cut.
 
 A gate is a factor on what a head or neuron hands on, that is on the input of the projection that follows it.
 At 1 nothing changes, at 0 the head or neuron is gone exactly as `surgery.keep` would have it, and the
@@ -17,9 +17,10 @@ from transformers import PreTrainedModel
 
 from benchmarks.errors import TrimfitError
 from optimizer.encoders import EncoderLayer, walk
+from optimizer.hidden_size import entry_of
 from optimizer.surgery import LayerPlan
 
-__all__ = ["Gates", "gated", "skipping"]
+__all__ = ["Gates", "gated", "gated_hidden", "skipping"]
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,34 @@ def gated(model: PreTrainedModel, rows: int | None = None) -> Iterator[Gates]:
             handles.append(layer.attention_output.register_forward_pre_hook(_times(heads, layer.head_size)))
             handles.append(layer.down.register_forward_pre_hook(_times(ffn, 1)))
         yield gates
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def gated_hidden(model: PreTrainedModel, rows: int | None = None) -> Iterator[torch.Tensor]:
+    """Put one gate on each dimension of the hidden states, the same one wherever they are read: [hidden] of ones.
+
+    It multiplies what the embeddings and every LayerNorm of a layer give. A closed one is not yet what
+    `surgery.keep_hidden` does: LayerNorms count the dimension until it is removed.
+
+    Args:
+        model: a supported encoder, with a head or bare.
+        rows: a gate for each row of a batch, [rows, hidden], as in `gated`.
+    """
+    encoder = walk(model)
+    like = next(encoder.layer_list.parameters())
+    shape = (encoder.hidden_size,) if rows is None else (rows, encoder.hidden_size)
+    gate = torch.ones(shape, device=like.device, dtype=like.dtype, requires_grad=True)
+
+    def multiply(_: nn.Module, __: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:
+        return output * (gate if gate.dim() == 1 else gate[:, None, :]).to(output.dtype)
+
+    norms = [module for module in encoder.layer_list.modules() if isinstance(module, nn.LayerNorm)]
+    handles = [module.register_forward_hook(multiply) for module in (entry_of(encoder), *norms)]
+    try:
+        yield gate
     finally:
         for handle in handles:
             handle.remove()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 
 from optimizer.encoding import Encoded
 
-__all__ = ["autocast", "predict", "trains_in_bf16"]
+__all__ = ["BATCH_SIZE", "autocast", "evaluating", "predict", "trains_in_bf16"]
 
 BATCH_SIZE = 64
 
@@ -28,6 +28,17 @@ def trains_in_bf16() -> bool:
 def autocast() -> AbstractContextManager[Any]:
     """bf16 autocast where it is fast, else a context that does nothing."""
     return torch.autocast("cpu", torch.bfloat16, enabled=trains_in_bf16())
+
+
+@contextmanager
+def evaluating(module: torch.nn.Module) -> Iterator[None]:
+    """Without dropout meanwhile; then as before."""
+    was_training = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(was_training)
 
 
 @torch.no_grad()

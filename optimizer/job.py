@@ -15,6 +15,7 @@ from optimizer import files
 from optimizer.distillation.catalog import DEFAULT_OBJECTIVE
 from optimizer.effort import DEFAULT, Effort
 from optimizer.model_folder import inspect_folder
+from optimizer.pruning.importance import DEFAULT_IMPORTANCE, Importance
 from optimizer.table_files import data_files, scored_file
 from optimizer.target import DEFAULT_TARGET, Target
 from optimizer.tasks import Columns
@@ -49,6 +50,7 @@ class Job:
     keep_vocabulary: tuple[Path, ...] = ()  # texts whose tokens stay
     also_test: tuple[Path, ...] = ()  # sets that are scored besides
     distill: str = DEFAULT_OBJECTIVE
+    importance: Importance = DEFAULT_IMPORTANCE
     effort: Effort = DEFAULT
     seed: int = 0
     _last: list[float] = field(default_factory=lambda: [time.monotonic()], compare=False, repr=False)
@@ -117,6 +119,7 @@ class Job:
             "vocabulary": [self.vocabulary, _digest(self.keep_vocabulary)],
             "also_test": _digest(tuple(scored_file(path) for path in self.also_test)),
             "distill": self.distill,
+            "importance": self.importance,
             "effort": self.effort.name,
             "seed": self.seed,
         }

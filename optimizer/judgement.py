@@ -11,8 +11,10 @@ from optimizer import refusals
 from optimizer.architecture import Architecture
 from optimizer.candidates import Candidate, PricesAt, shape_of
 from optimizer.engine import Engine
+from optimizer.pruning.curves import curve_rows, divergence
+from optimizer.pruning.cutting import corrects
 from optimizer.pruning.patterns import Block, Dense, Depth, Plan, Unstructured, View, Width, Zeros, propose
-from optimizer.pruning.sensitivity import curve_rows, divergence, loss_of_plan
+from optimizer.pruning.sensitivity import loss_of_plan
 from optimizer.pruning.zeros import set_zeros
 from optimizer.setting import Setting
 from optimizer.target import MaxDrop
@@ -85,7 +87,8 @@ class Judge:
             return math.inf
         if isinstance(pattern, Dense):
             return rounding
-        return rounding + loss_of_plan(self.setting.teacher, self.setting.calibration, plan)
+        teacher, rows = self.setting.teacher, self.setting.calibration
+        return rounding + loss_of_plan(teacher, rows, plan, corrected=corrects(pattern))
 
     def _loss_of(self, pattern: Zeros) -> float:
         if pattern not in self._losses:

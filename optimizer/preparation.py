@@ -29,6 +29,7 @@ from optimizer.evaluation.held_out import held_out_sets, read_also
 from optimizer.job import DATA, Job
 from optimizer.model_folder import inspect_folder
 from optimizer.progress import Progress
+from optimizer.pruning.importance import IMPORTANCES
 from optimizer.scoring import check_metric
 from optimizer.setting import Baseline, Setting
 from optimizer.target import MaxDrop
@@ -51,6 +52,7 @@ def prepare(job: Job, progress: Progress) -> Setting:
     _check_precision(job.precision)
     _check_pattern(job.pattern)
     objective = objective_named(job.distill)
+    _check_importance(job.importance)
     inspect_folder(job.model)
     tokenizer = load_tokenizer(job.model)
     check_choice(job.vocabulary, tokenizer, job.keep_vocabulary, job.columns.text)
@@ -121,6 +123,7 @@ def prepare(job: Job, progress: Progress) -> Setting:
         whole=teacher.model if start.facts else None,
         held_out=read,
         vocabulary=start.facts,
+        importance=job.importance,
     )
 
 
@@ -257,6 +260,9 @@ def _check_precision(precision: str | None) -> None:
 def _check_pattern(pattern: str | None) -> None:
     if pattern not in (None, *PATTERNS):
         raise TrimfitError(f"got --pattern {pattern}, expected one of {', '.join(PATTERNS)}")
+def _check_importance(importance: str) -> None:
+    if importance not in IMPORTANCES:
+        raise TrimfitError(f"got --importance {importance}, expected one of {', '.join(IMPORTANCES)}")
 
 
 def _refuse_impossible(job: Job, profiles: Sequence[LatencyProfile], shape: Architecture, workload: Workload) -> None:

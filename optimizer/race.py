@@ -16,10 +16,11 @@ from optimizer.candidates import Candidate
 from optimizer.decision import Decision
 from optimizer.decision_record import RaceHeat
 from optimizer.distillation.trainer import Schedule, steps_within, train
+from optimizer.pruning.cutting import cut
 from optimizer.pruning.patterns import Zeros
 from optimizer.pruning.zeros import KeepZeros, set_zeros
 from optimizer.setting import Setting, learning_rates
-from optimizer.surgery import SurgeryReport, keep
+from optimizer.surgery import SurgeryReport
 
 __all__ = ["race"]
 
@@ -72,7 +73,7 @@ def _start(setting: Setting, candidate: Candidate) -> tuple[PreTrainedModel, Sur
     model = copy.deepcopy(setting.teacher)
     origin = SurgeryReport.untouched(Architecture.of(model))
     if candidate.changes_shape and candidate.plan is not None:
-        model, origin = keep(model, candidate.plan)
+        model, origin = cut(model, candidate.pattern, candidate.plan, setting.calibration)
     if isinstance(candidate.pattern, Zeros):
         set_zeros(model, candidate.pattern, setting.calibration)
     return model, origin

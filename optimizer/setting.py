@@ -22,6 +22,7 @@ from optimizer.evaluation.held_out import HeldOut
 from optimizer.float_layers import FloatLayers, LinearGroup, carried, share_of
 from optimizer.manifest import VocabularyFacts
 from optimizer.progress import Progress
+from optimizer.pruning.importance import DEFAULT_IMPORTANCE, Importance
 from optimizer.target import Target
 from optimizer.tasks import Task
 
@@ -93,6 +94,7 @@ class Setting:
     whole: PreTrainedModel | None = None  # None where the vocabulary is
     held_out: tuple[HeldOut, ...] = ()  # to score at the end: the test part, or dev where there is none, first
     vocabulary: VocabularyFacts | None = None
+    importance: Importance = DEFAULT_IMPORTANCE  # of heads and neurons
 
     @property
     def allowed_baselines(self) -> tuple[Baseline, ...]:

@@ -13,9 +13,11 @@ from transformers import PreTrainedModel
 from benchmarks.errors import TrimfitError
 from optimizer.architecture import Architecture, LayerShape
 from optimizer.encoders import EncoderLayer, walk
+from optimizer.hidden_size import narrow_hidden
+from optimizer.narrowing import keep_inputs, keep_outputs
 from optimizer.removed_blocks import BiasOnly, NoNeurons, RemovedAttention
 
-__all__ = ["LayerOrigin", "LayerPlan", "SurgeryReport", "compose", "keep", "reshape"]
+__all__ = ["LayerOrigin", "LayerPlan", "SurgeryReport", "compose", "keep", "keep_hidden", "reshape"]
 
 
 class _Record(BaseModel):
@@ -110,6 +112,39 @@ def keep(model: PreTrainedModel, plan: Sequence[LayerPlan | None]) -> tuple[PreT
     return model, report
 
 
+def keep_hidden(model: PreTrainedModel, dimensions: Sequence[int]) -> tuple[PreTrainedModel, SurgeryReport]:
+    """Keep these dimensions of the hidden states, the residual stream that all layers share, and remove the others.
+
+    In place, from embeddings, every layer, LayerNorms and whatever reads the last layer; heads keep their size. What
+    is left is the model with the removed dimensions at zero and LayerNorms that do not count them. config.json says the
+    new size under `trimfit`; its `hidden_size` stays that at which transformers builds the model before it is cut.
+
+    Args:
+        model: a supported encoder, bare or a sequence classifier.
+        dimensions: rising indices.
+
+    Returns:
+        The same model, and the shape before and after; no layer, head or neuron went.
+
+    Raises TrimfitError for indices that do not fit, or none.
+    """
+    before = Architecture.of(model)
+    kept = tuple(dimensions)
+    if not kept:
+        raise TrimfitError("got no dimensions to keep, expected at least one: keep some of the hidden states")
+    _check_indices(kept, before.hidden_size, "hidden dimensions")
+    narrow_hidden(model, kept)
+    _write_shape(model)
+    untouched = SurgeryReport.untouched(before)
+    report = untouched.model_copy(update={"after": Architecture.of(model)})
+    if report.after != before.model_copy(update={"hidden_size": len(kept)}):
+        raise RuntimeError(
+            f"surgery left hidden size {report.after.hidden_size}, planned {len(kept)}: a bug in trimfit"
+        )
+    _verify(model, report)
+    return model, report
+
+
 def reshape(model: PreTrainedModel, architecture: Architecture) -> PreTrainedModel:
     """Give a freshly built model the shape of `architecture`, in place; any weights may survive.
 
@@ -119,6 +154,8 @@ def reshape(model: PreTrainedModel, architecture: Architecture) -> PreTrainedMod
     surplus = shape.depth - architecture.depth
     plan = [LayerPlan(heads=tuple(range(layer.heads)), ffn=tuple(range(layer.ffn))) for layer in architecture.layers]
     keep(model, [*plan, *[None] * surplus])
+    if architecture.hidden_size != shape.hidden_size:
+        keep_hidden(model, range(architecture.hidden_size))
     return model
 
 
@@ -151,8 +188,8 @@ def _cut_attention(layer: EncoderLayer, heads: tuple[int, ...]) -> None:
     device = layer.query.weight.device
     rows = torch.tensor(heads, device=device)[:, None] * layer.head_size + torch.arange(layer.head_size, device=device)
     for projection in (layer.query, layer.key, layer.value):
-        _keep_outputs(projection, rows.flatten())
-    _keep_inputs(layer.attention_output, rows.flatten())
+        keep_outputs(projection, rows.flatten())
+    keep_inputs(layer.attention_output, rows.flatten())
     setattr(layer.attention, layer.family.heads_attribute, len(heads))
     setattr(layer.attention, layer.family.width_attribute, len(heads) * layer.head_size)
 
@@ -173,24 +210,8 @@ def _cut_ffn(layer: EncoderLayer, neurons: tuple[int, ...]) -> None:
         layer.up = NoNeurons().train(layer.module.training)
         return
     index = torch.tensor(neurons, device=layer.up.weight.device)
-    _keep_outputs(layer.up, index)
-    _keep_inputs(layer.down, index)
-
-
-def _keep_outputs(linear: nn.Linear, rows: torch.Tensor) -> None:
-    linear.weight = _selected(linear.weight, 0, rows)
-    linear.bias = _selected(linear.bias, 0, rows)
-    linear.out_features = len(rows)
-
-
-def _keep_inputs(linear: nn.Linear, columns: torch.Tensor) -> None:
-    linear.weight = _selected(linear.weight, 1, columns)
-    linear.in_features = len(columns)
-
-
-def _selected(parameter: torch.Tensor, dimension: int, index: torch.Tensor) -> nn.Parameter:
-    values = parameter.detach().index_select(dimension, index)
-    return nn.Parameter(values, requires_grad=parameter.requires_grad)
+    keep_outputs(layer.up, index)
+    keep_inputs(layer.down, index)
 
 
 def _write_shape(model: PreTrainedModel) -> None:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Protocol
 from hardware_profiles.unit import Kind, Pattern
 from optimizer.architecture import Architecture
 from optimizer.pruning.allocation import Option, allocate
+from optimizer.pruning.importance import DEFAULT_IMPORTANCE, Importance
 from optimizer.pruning.sensitivity import Sensitivity
 from optimizer.surgery import LayerPlan
 
@@ -53,7 +54,13 @@ class Dense:
 
 @dataclass(frozen=True)
 class Width:
-    """Structured: heads and FFN neurons, each layer its own; a layer that loses both is gone."""
+    """Structured: heads and FFN neurons go by `importance`, each layer its own; a layer that loses both is gone.
+
+    `corrected`: what stays makes up for what goes, by least squares, before any training.
+    """
+
+    importance: Importance = DEFAULT_IMPORTANCE
+    corrected: bool = True
 
 
 @dataclass(frozen=True)

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
-from torch import nn
 from transformers import PreTrainedModel, TrainerCallback
 
 from hardware_profiles.runtimes.sparse.packing import BLOCK
 from optimizer.encoders import EncoderLayer, walk
 from optimizer.encoding import Encoded
-from optimizer.inference import BATCH_SIZE, autocast
+from optimizer.inference import BATCH_SIZE, autocast, evaluating
 from optimizer.pruning.masks import block_mask, magnitude_mask
 from optimizer.pruning.patterns import Zeros
 from optimizer.pruning.second_order import damped, remove
+from optimizer.pruning.stream import enough_rows, inputs_of
 
 __all__ = ["KeepZeros", "hessians", "linear_weights", "set_zeros"]
 
-TOKENS_AN_INPUT = 8  # calibration tokens for each input of the widest layer: more change little
 _SAME_INPUT = {"key": "query", "value": "query"}
 
 
@@ -43,7 +39,7 @@ def set_zeros(model: PreTrainedModel, pattern: Zeros, calibration: Encoded | Non
             weight.masked_fill_(~mask(weight, pattern.sparsity), 0.0)
         return model
     group = BLOCK if pattern.word == "block" else 1
-    rows = _enough(model, calibration)
+    rows = enough_rows(model, calibration)
     for layer in walk(model).layers:
         read = {name: damped(h) for name, h in hessians(model, layer, rows).items()}
         for name, linear in layer.linears().items():
@@ -58,7 +54,7 @@ def hessians(model: PreTrainedModel, layer: EncoderLayer, rows: Encoded) -> dict
     linears = {name: linear for name, linear in layer.linears().items() if name not in _SAME_INPUT}
     products = {name: torch.zeros(linear.in_features, linear.in_features) for name, linear in linears.items()}
     tokens = 0
-    with _inputs_of(linears) as read, _evaluating(model), autocast():
+    with inputs_of(linears) as read, evaluating(model), autocast():
         for _, batch in rows.buckets(BATCH_SIZE):
             model(batch["input_ids"], attention_mask=batch["attention_mask"])
             real = batch["attention_mask"].bool()
@@ -66,42 +62,6 @@ def hessians(model: PreTrainedModel, layer: EncoderLayer, rows: Encoded) -> dict
             for name, x in read.items():
                 products[name].addmm_(x[real].T, x[real])
     return {name: product / max(tokens, 1) for name, product in products.items()}
-
-
-def _enough(model: PreTrainedModel, calibration: Encoded) -> Encoded:
-    """As many of the rows as the widest layer needs."""
-    widest = max((weight.shape[1] for weight in linear_weights(model)), default=0)
-    count = int(np.searchsorted(np.cumsum(calibration.lengths), TOKENS_AN_INPUT * widest)) + 1
-    return calibration.take(np.arange(min(count, len(calibration))))
-
-
-@contextmanager
-def _inputs_of(linears: dict[str, nn.Linear]) -> Iterator[dict[str, torch.Tensor]]:
-    """What each linear read last [rows, tokens, inputs], fp32."""
-    read: dict[str, torch.Tensor] = {}
-
-    def keep(name: str) -> Any:
-        def hook(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-            read[name] = inputs[0].float()
-
-        return hook
-
-    hooks = [linear.register_forward_pre_hook(keep(name)) for name, linear in linears.items()]
-    try:
-        yield read
-    finally:
-        for handle in hooks:
-            handle.remove()
-
-
-@contextmanager
-def _evaluating(model: PreTrainedModel) -> Iterator[None]:
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)
 
 
 class KeepZeros(TrainerCallback):

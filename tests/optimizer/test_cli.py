@@ -83,6 +83,7 @@ def test_labels_that_do_not_match_are_named(classifier_folder: Path, tmp_path: P
         (("--keep-vocabulary", "words.txt"), "no such file: words.txt: give --keep-vocabulary a text or data file"),
         (("--also-test", "shop"), "shop is no file or folder: give --also-test a data file"),
         (("--distill", "hinton"), "got --distill hinton, expected one of soft-targets, distilbert, tinybert"),
+        (("--importance", "luck"), "got --importance luck, expected one of second-order, fisher, taylor, magnitude"),
         (("--seq-len", "median"), "got --seq-len median, expected a whole number of tokens above 0, or data"),
         (("--seq-len", "100"), "--seq-len 100 is more than the 32 tokens the model takes"),
     ],

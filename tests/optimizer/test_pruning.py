@@ -11,17 +11,12 @@ from optimizer.compression import budgets
 from optimizer.encoding import Encoded
 from optimizer.gates import gated
 from optimizer.inference import predict
-from optimizer.pruning.importance import draw_labels, fisher
+from optimizer.pruning.curves import BlockCurve, divergence
+from optimizer.pruning.importance import IMPORTANCES, Importance, draw_labels, fisher, magnitude, taylor
 from optimizer.pruning.masks import magnitude_mask
 from optimizer.pruning.patterns import Dense, Depth, Unstructured, View, Width, propose
-from optimizer.pruning.sensitivity import (
-    BlockCurve,
-    Sensitivity,
-    divergence,
-    loss_of_plan,
-    measure_sensitivity,
-    order_of_layers,
-)
+from optimizer.pruning.sensitivity import Sensitivity, loss_of_plan, measure_sensitivity, order_of_layers
+from optimizer.pruning.unit_importance import unit_importance
 from optimizer.pruning.zeros import KeepZeros, linear_weights, set_zeros
 from optimizer.surgery import LayerPlan
 
@@ -70,7 +65,51 @@ def test_drawn_labels_follow_the_teachers_distribution() -> None:
     np.testing.assert_allclose(np.bincount(drawn) / 50_000, [0.7, 0.2, 0.1], atol=0.01)
 
 
+def test_taylor_is_the_mean_size_of_a_rows_gradient() -> None:
+    assert taylor(np.array([[1.0, 0.0], [-3.0, 2.0]])).tolist() == [2.0, 1.0]
+
+
+def test_taylor_is_what_removing_a_unit_costs_a_linear_loss() -> None:
+    """L = sum_i m_i w_i x_i: dL/dm_i = g w with g = x, the change of L for m_i from 1 to 0 but for its sign."""
+    w, x = np.array([2.0, -1.0]), np.array([[1.0, 4.0], [3.0, -2.0]])
+    np.testing.assert_allclose(taylor(w * x), np.mean([[2.0, 4.0], [6.0, 2.0]], axis=0))
+
+
+def test_magnitude_is_the_norm_of_all_weights_of_a_unit() -> None:
+    matrices = [np.array([[3.0, 0], [0, 0], [1, 1], [0, 0]]), np.array([[0.0], [4], [1], [1]])]
+    assert magnitude(matrices, 2).tolist() == [5.0, 2.0]
+    assert magnitude(matrices).tolist() == pytest.approx([3, 4, 3**0.5, 1])
+
+
 # sensitivity
+
+
+def test_magnitude_counts_rows_and_columns_of_a_neuron_and_of_a_head(
+    make_classifier: Callable[..., PreTrainedModel],
+) -> None:
+    model = make_classifier()
+    layer = model.bert.encoder.layer[1]
+    heads, ffn = unit_importance(model, Encoded((), np.zeros(0), 1), "magnitude")
+    neuron = layer.intermediate.dense.weight[5].square().sum() + layer.output.dense.weight[:, 5].square().sum()
+    assert ffn[1][5] == pytest.approx(neuron.sqrt().item(), rel=1e-5)
+    rows = [p.weight[8:12] for p in (layer.attention.self.query, layer.attention.self.key, layer.attention.self.value)]
+    head = sum(part.square().sum() for part in (*rows, layer.attention.output.dense.weight[:, 8:12]))
+    assert heads[1][2] == pytest.approx(head.sqrt().item(), rel=1e-5)
+
+
+def test_first_order_importance_equals_autograd_row_by_row(
+    make_classifier: Callable[..., PreTrainedModel], rows: Encoded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("optimizer.inference.trains_in_bf16", lambda: False)
+    model = make_classifier()
+    rows = with_answers(model, rows)
+    labels = draw_labels(rows.teacher_logits, seed=0)
+    sizes = np.zeros(12)
+    for row in range(ROWS):
+        with gated(model) as gates:
+            cost = F.cross_entropy(model(torch.tensor([rows.input_ids[row]])).logits, torch.tensor([labels[row]]))
+            sizes += np.abs(torch.autograd.grad(cost, gates.ffn[2])[0].numpy())
+    np.testing.assert_allclose(unit_importance(model, rows, "taylor")[1][2], sizes / ROWS, rtol=1e-3, atol=1e-6)
 
 
 def test_importance_of_every_unit_equals_autograd_row_by_row(
@@ -80,7 +119,7 @@ def test_importance_of_every_unit_equals_autograd_row_by_row(
     model = make_classifier()
     rows = with_answers(model, rows)
     labels = draw_labels(rows.teacher_logits, seed=0)
-    found = measure_sensitivity(model, rows)
+    found = measure_sensitivity(model, rows, "fisher")
     squares = np.zeros(4)
     for row in range(ROWS):
         with gated(model) as gates:
@@ -90,9 +129,12 @@ def test_importance_of_every_unit_equals_autograd_row_by_row(
     np.testing.assert_allclose(found.head_importance[1], 0.5 * squares / ROWS, rtol=1e-3)
 
 
-def test_curves_fall_with_width_and_end_at_zero(make_classifier: Callable[..., PreTrainedModel], rows: Encoded) -> None:
+@pytest.mark.parametrize("importance", IMPORTANCES)
+def test_curves_fall_with_width_and_end_at_zero(
+    importance: Importance, make_classifier: Callable[..., PreTrainedModel], rows: Encoded
+) -> None:
     model = make_classifier()
-    found = measure_sensitivity(model, with_answers(model, rows))
+    found = measure_sensitivity(model, with_answers(model, rows), importance)
     for curve in (*found.head_curves, *found.ffn_curves):
         assert (np.diff(curve.losses) <= 0).all()
         assert curve.losses[-1] == 0
@@ -100,11 +142,14 @@ def test_curves_fall_with_width_and_end_at_zero(make_classifier: Callable[..., P
     assert [len(importance) for importance in found.ffn_importance] == [12, 12, 12]
 
 
-def test_measuring_changes_nothing(make_classifier: Callable[..., PreTrainedModel], rows: Encoded) -> None:
+@pytest.mark.parametrize("importance", IMPORTANCES)
+def test_measuring_changes_nothing(
+    importance: Importance, make_classifier: Callable[..., PreTrainedModel], rows: Encoded
+) -> None:
     model = make_classifier()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     rows = with_answers(model, rows)
-    measure_sensitivity(model, rows)
+    measure_sensitivity(model, rows, importance)
     order_of_layers(model, rows)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert all(p.requires_grad for p in model.parameters())

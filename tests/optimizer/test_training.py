@@ -12,7 +12,7 @@ from optimizer.distillation.objectives import CrossEntropy, SoftTargets
 from optimizer.distillation.trainer import Schedule, micro_batch, steps_within, train
 from optimizer.encoding import Encoded, collate, typical_length
 from optimizer.inference import predict, trains_in_bf16
-from optimizer.pruning.sensitivity import divergence
+from optimizer.pruning.curves import divergence
 from optimizer.scoring import check_metric, scores
 from optimizer.teacher import match_labels, token_limit
 

@@ -29,9 +29,9 @@ from optimizer.decision import decide, reason_of_runtime
 from optimizer.deployment.folder import stage_files
 from optimizer.encoders import walk
 from optimizer.inference import predict
+from optimizer.pruning.curves import divergence
 from optimizer.pruning.masks import block_mask
 from optimizer.pruning.patterns import Block, Unstructured, Zeros
-from optimizer.pruning.sensitivity import divergence
 from optimizer.pruning.zeros import KeepZeros, hessians, linear_weights, set_zeros
 from optimizer.setting import Setting
 from optimizer.target import LatencyMs, MaxDrop
