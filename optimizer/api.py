@@ -64,13 +64,15 @@ def optimize(
         threads: None takes all cores of the device.
         metric: "accuracy", "macro_f1" or "weighted_f1".
         precision: "fp32", "int8" or "int8-static": the only one the student may have; None leaves it to the decision.
-        pattern: "dense", "width", "depth", "unstructured" or "block": the only way the student may be made smaller.
+        pattern: "dense", "width", "uniform", "depth", "unstructured" or "block": the only way the student may be made
+            smaller.
         vocabulary: "trim" removes tokens that the training texts never use, "keep" none; None trims where that saves a
             third of the parameters and the dev score does not suffer.
         keep_vocabulary: text or data files whose tokens stay, too.
         also_test: files (or folders with a test file) of the same columns and labels, e.g. of other domains, on each of
             which teacher and student are scored.
-        distill: what the student imitates: "soft-targets", "distilbert", "tinybert", "minilm", "minilmv2" or "cofi".
+        distill: what the student imitates: "soft-targets", "distilbert", "tinybert", "minilm", "minilmv2" or "cofi", or
+            "labels": nothing, it learns from the labels alone.
         importance: by what heads and neurons go: "second-order", "fisher", "taylor" or "magnitude".
         effort: `optimizer.effort.FAST`, `DEFAULT` or `THOROUGH`.
         seed: of everything that is drawn.

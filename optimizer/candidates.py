@@ -13,13 +13,14 @@ from hardware_profiles.predictor import Predictor
 from hardware_profiles.unit import Kind, Pattern
 from optimizer.architecture import Architecture, LayerShape
 from optimizer.decision_record import CandidateRecord, RaceHeat
-from optimizer.pruning.patterns import Block, Dense, Depth, Plan, Unstructured, Width, Zeros
+from optimizer.pruning.patterns import Block, Dense, Depth, Plan, Uniform, Unstructured, Width, Zeros
 
 __all__ = ["PATTERNS", "Candidate", "PredictionsAt", "PricesAt", "shape_of"]
 
 PATTERNS: dict[str, Any] = {
     "dense": Dense,
     "width": Width,
+    "uniform": Uniform,
     "depth": Depth,
     "unstructured": Unstructured,
     "block": Block,
@@ -75,6 +76,13 @@ class PricesAt(PredictionsAt):
         """The fastest model that could be left: one layer with the cheapest single block."""
         blocks = [(w, 0) for w in self.widths("attention") if w] + [(0, w) for w in self.widths("ffn") if w]
         return min(self.predict(self._only(LayerShape(heads=heads, ffn=ffn))).ms for heads, ffn in blocks)
+
+    def narrowest_ms(self) -> float:
+        """All layers, each with its narrowest blocks."""
+        heads, ffn = (min(width for width in self.widths(kind) if width) for kind in ("attention", "ffn"))
+        layer = LayerShape(heads=heads, ffn=ffn)
+        layers = (layer,) * self.architecture.depth
+        return self.predict(self.architecture.model_copy(update={"layers": layers})).ms
 
     def one_layer_ms(self) -> float:
         """The shallowest model: one whole layer."""
@@ -144,7 +152,7 @@ class Candidate:
     @property
     def cut(self) -> str:
         """Its pattern's name among `PATTERNS`."""
-        return next(name for name, kind in PATTERNS.items() if isinstance(self.pattern, kind))
+        return next(name for name, kind in PATTERNS.items() if type(self.pattern) is kind)
 
     @property
     def pattern_name(self) -> str:
@@ -204,7 +212,7 @@ class Candidate:
     def from_record(cls, record: CandidateRecord, teacher: Architecture) -> Candidate:
         """The candidate of a record; its plan is not kept, since compression measures anew what to cut."""
         kind = PATTERNS[record.cut]
-        settings = {"sparsity": record.sparsity} if issubclass(kind, Zeros) else {}
+        settings: dict[str, Any] = {"sparsity": record.sparsity} if issubclass(kind, Zeros) else {}
         if record.importance is not None:
             settings["importance"] = record.importance
         pattern = kind(**settings)

@@ -12,7 +12,7 @@ from hardware_profiles.unit import zeros_in_words
 from optimizer.architecture import Architecture
 from optimizer.candidates import Candidate
 from optimizer.judgement import Judge
-from optimizer.pruning.patterns import Dense, Depth, Unstructured, View, Width
+from optimizer.pruning.patterns import Dense, Depth, Uniform, Unstructured, View, Width
 from optimizer.pruning.sensitivity import measure_sensitivity, order_of_layers
 from optimizer.setting import Baseline, Setting
 from optimizer.target import MaxDrop
@@ -53,7 +53,8 @@ def decide(setting: Setting, advance: Any = lambda share: None) -> Decision:
     A runtime that skips zeros gets the fewest zeros that are predicted to reach the target.
     """
     target_ms = wanted_ms(setting)
-    patterns = (Width(setting.importance), Depth(), Dense(), *(Unstructured(s) for s in SPARSITIES))
+    width = Uniform(setting.importance) if setting.pattern == "uniform" else Width(setting.importance)
+    patterns = (width, Depth(), Dense(), *(Unstructured(s) for s in SPARSITIES))
     view = look_at(setting.teacher, setting, patterns, lambda share: advance(0.7 * share))
     judge = Judge(setting, view, target_ms)
     dense, sparse = ([e for e in setting.engines if e.skips_zeros == skips] for skips in (False, True))
@@ -80,8 +81,8 @@ def look_at(
     view = View(Architecture.of(model))
     if any(isinstance(pattern, Depth) for pattern in patterns):
         view = replace(view, layer_order=tuple(order_of_layers(model, setting.calibration)))
-    for width in {pattern for pattern in patterns if isinstance(pattern, Width)}:
-        sensitivity = measure_sensitivity(model, setting.calibration, width.importance, advance)
+    if any(isinstance(pattern, Width) for pattern in patterns):
+        sensitivity = measure_sensitivity(model, setting.calibration, setting.importance, advance)
         view = replace(view, sensitivity=sensitivity)
     advance(1.0)
     return view

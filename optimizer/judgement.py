@@ -13,7 +13,7 @@ from optimizer.candidates import Candidate, PricesAt, shape_of
 from optimizer.engine import Engine
 from optimizer.pruning.curves import curve_rows, divergence
 from optimizer.pruning.cutting import corrects
-from optimizer.pruning.patterns import Block, Dense, Depth, Plan, Unstructured, View, Width, Zeros, propose
+from optimizer.pruning.patterns import Block, Dense, Depth, Plan, Uniform, Unstructured, View, Width, Zeros, propose
 from optimizer.pruning.sensitivity import loss_of_plan
 from optimizer.pruning.zeros import set_zeros
 from optimizer.setting import Setting
@@ -112,8 +112,7 @@ class Judge:
         if isinstance(candidate.pattern, Zeros):
             return self._refusal_of_zeros(candidate, prices, engine)
         if candidate.plan is None:
-            least = prices.fastest_ms() if isinstance(candidate.pattern, Width) else prices.one_layer_ms()
-            return refusals.too_slow_at_its_smallest(name, least, wanted)
+            return refusals.too_slow_at_its_smallest(name, _smallest_ms(candidate.pattern, prices), wanted)
         dense_ms = setting.baseline(candidate.precision, engine.name).ms
         if isinstance(candidate.pattern, Dense) and dense_ms > target_ms * SAFETY:
             if candidate.precision == "fp32" and engine.name == setting.stock.name:
@@ -160,6 +159,13 @@ def fitting_plan(pattern: Any, view: View, prices: PricesAt, target_ms: float) -
             best = ms, plan
         asked *= target_ms / ms
     return best[1] if best else None
+
+
+def _smallest_ms(pattern: Any, prices: PricesAt) -> float:
+    """What the smallest model that a pattern can leave is predicted to take."""
+    if isinstance(pattern, Uniform):
+        return prices.narrowest_ms()
+    return prices.fastest_ms() if isinstance(pattern, Width) else prices.one_layer_ms()
 
 
 def _name(pattern: Any, precision: str, shape: Architecture, whole: Architecture, engine: Engine) -> str:

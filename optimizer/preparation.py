@@ -260,6 +260,8 @@ def _check_precision(precision: str | None) -> None:
 def _check_pattern(pattern: str | None) -> None:
     if pattern not in (None, *PATTERNS):
         raise TrimfitError(f"got --pattern {pattern}, expected one of {', '.join(PATTERNS)}")
+
+
 def _check_importance(importance: str) -> None:
     if importance not in IMPORTANCES:
         raise TrimfitError(f"got --importance {importance}, expected one of {', '.join(IMPORTANCES)}")

@@ -207,7 +207,7 @@ def _finished(setting: Setting, student: Student, winner: Candidate) -> tuple[_F
             return finish, corrections
         took = (part.median_ms / clock for part, _ in finish.proof.student.parts)
         setting = setting.corrected(f"student {len(corrections)}", winner, shape, sparsity, *took)
-        if not isinstance(winner.pattern, Zeros):  # of which there can be more
+        if setting.pattern is None and not isinstance(winner.pattern, Zeros):  # of which there can be more
             winner = replace(winner, pattern=Width(setting.importance))  # the finest cuts there are, whatever led here
         # against the teacher as timed beside the student, and a little lower each time
         wanted = target.milliseconds(finish.proof.teacher.median * 1e3)

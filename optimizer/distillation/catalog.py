@@ -8,7 +8,7 @@ from benchmarks.errors import TrimfitError
 from optimizer.distillation.cofi import CoFi
 from optimizer.distillation.distilbert import DistilBert
 from optimizer.distillation.minilm import MiniLM, MiniLMv2
-from optimizer.distillation.objectives import SoftTargets
+from optimizer.distillation.objectives import CrossEntropy, SoftTargets
 from optimizer.distillation.tinybert import TinyBert
 
 __all__ = ["DEFAULT_OBJECTIVE", "OBJECTIVES", "name_of", "objective_named"]
@@ -20,6 +20,7 @@ OBJECTIVES: dict[str, type] = {
     "minilm": MiniLM,
     "minilmv2": MiniLMv2,
     "cofi": CoFi,
+    "labels": CrossEntropy,
 }
 DEFAULT_OBJECTIVE = "soft-targets"
 

@@ -17,7 +17,7 @@ from optimizer.pruning.importance import DEFAULT_IMPORTANCE, Importance
 from optimizer.pruning.sensitivity import Sensitivity
 from optimizer.surgery import LayerPlan
 
-__all__ = ["Block", "Dense", "Depth", "Plan", "Prices", "Unstructured", "View", "Width", "Zeros", "propose"]
+__all__ = ["Block", "Dense", "Depth", "Plan", "Prices", "Uniform", "Unstructured", "View", "Width", "Zeros", "propose"]
 
 Plan = list["LayerPlan | None"]
 
@@ -61,6 +61,11 @@ class Width:
 
     importance: Importance = DEFAULT_IMPORTANCE
     corrected: bool = True
+
+
+@dataclass(frozen=True)
+class Uniform(Width):
+    """Structured: every layer keeps the same share of its heads and neurons; what `Width` has to be better than."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +134,31 @@ def _(pattern: Width, view: View, prices: Prices, target_ms: float) -> Plan | No
     if chosen is None or not any(option.heads or option.ffn for option in chosen):
         return None
     return [_keep_best(view.sensitivity, layer, option) for layer, option in enumerate(chosen)]
+
+
+@propose.register
+def _(pattern: Uniform, view: View, prices: Prices, target_ms: float) -> Plan | None:
+    assert view.sensitivity is not None, "units go by sensitivity"
+    room = prices.room_ms(target_ms)
+    for percent in range(100, 0, -1):
+        widths = [
+            (
+                _share(percent, layer.heads, prices.widths("attention")),
+                _share(percent, layer.ffn, prices.widths("ffn")),
+            )
+            for layer in view.architecture.layers
+        ]
+        costs = [prices.layer_ms(heads, ffn) for heads, ffn in widths]
+        if sum(costs) <= room:
+            options = [Option(heads, ffn, ms, 0.0) for (heads, ffn), ms in zip(widths, costs, strict=True)]
+            return [_keep_best(view.sensitivity, layer, option) for layer, option in enumerate(options)]
+    return None
+
+
+def _share(percent: int, present: int, measured: tuple[int, ...]) -> int:
+    """The widest measured width within this share of a block; the narrowest where none is, 0 where it is gone."""
+    choices = [width for width in _choices(measured, present) if width or not present]
+    return max((width for width in choices if 100 * width <= percent * present), default=choices[0])
 
 
 def _everything(architecture: Architecture) -> Plan:

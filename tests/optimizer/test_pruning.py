@@ -14,7 +14,7 @@ from optimizer.inference import predict
 from optimizer.pruning.curves import BlockCurve, divergence
 from optimizer.pruning.importance import IMPORTANCES, Importance, draw_labels, fisher, magnitude, taylor
 from optimizer.pruning.masks import magnitude_mask
-from optimizer.pruning.patterns import Dense, Depth, Unstructured, View, Width, propose
+from optimizer.pruning.patterns import Dense, Depth, Uniform, Unstructured, View, Width, propose
 from optimizer.pruning.sensitivity import Sensitivity, loss_of_plan, measure_sensitivity, order_of_layers
 from optimizer.pruning.unit_importance import unit_importance
 from optimizer.pruning.zeros import KeepZeros, linear_weights, set_zeros
@@ -233,6 +233,16 @@ def test_depth_drops_whole_layers_in_their_order(view: View) -> None:
     assert propose(Depth(), view, Prices(), 16.0) == [whole, whole]
     assert propose(Depth(), view, Prices(), 15.0) == [whole, None]
     assert propose(Depth(), view, Prices(), 8.0) is None
+
+
+def test_uniform_keeps_the_same_share_of_every_layer(view: View) -> None:
+    plan = propose(Uniform(), view, Prices(), 10.0)  # 74 %: 2 heads and 8 neurons are the widest measured within it
+    assert plan == [
+        LayerPlan(heads=(1, 3), ffn=tuple(range(4, 12))),
+        LayerPlan(heads=(0, 1), ffn=tuple(range(8))),
+    ]
+    assert propose(Uniform(), view, Prices(), 16.0) == propose(Dense(), view, Prices(), 16.0)
+    assert propose(Uniform(), view, Prices(), 5.5) is None  # the narrowest layers take 2 ms each
 
 
 @pytest.mark.parametrize("pattern", [Dense(), Unstructured(0.9)])

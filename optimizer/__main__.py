@@ -1,0 +1,5 @@
+"""`python -m optimizer` is `trimfit`."""
+
+from optimizer.cli import main
+
+main()
