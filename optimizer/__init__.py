@@ -13,14 +13,16 @@ if TYPE_CHECKING:
     from optimizer.advice import advise
     from optimizer.api import optimize
     from optimizer.deployment import Deployment
+    from optimizer.distillation.black_box import Endpoint
     from optimizer.mobile import add_mobile
     from optimizer.model_folder import load
     from optimizer.target import LatencyMs, MaxDrop, Speedup
 
-__all__ = ["Deployment", "LatencyMs", "MaxDrop", "Speedup", "add_mobile", "advise", "load", "optimize"]
+__all__ = ["Deployment", "Endpoint", "LatencyMs", "MaxDrop", "Speedup", "add_mobile", "advise", "load", "optimize"]
 
 _HOMES = {
     "Deployment": "optimizer.deployment",
+    "Endpoint": "optimizer.distillation.black_box",
     "LatencyMs": "optimizer.target",
     "MaxDrop": "optimizer.target",
     "Speedup": "optimizer.target",

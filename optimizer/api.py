@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.errors import TrimfitError
 from hardware_profiles.places import reach
 from optimizer.deployment import Deployment
+from optimizer.distillation.black_box import Endpoint, teacher_named
 from optimizer.distillation.catalog import DEFAULT_OBJECTIVE
 from optimizer.effort import DEFAULT, Effort
 from optimizer.job import Job, SeqLen
@@ -39,6 +41,8 @@ def optimize(
     vocabulary: str | None = None,
     keep_vocabulary: Sequence[str | Path] = (),
     also_test: Sequence[str | Path] = (),
+    teacher: str | Path | Endpoint | None = None,
+    labels: Sequence[str] = (),
     distill: str = DEFAULT_OBJECTIVE,
     importance: Importance = DEFAULT_IMPORTANCE,
     effort: Effort = DEFAULT,
@@ -71,6 +75,10 @@ def optimize(
         keep_vocabulary: text or data files whose tokens stay, too.
         also_test: files (or folders with a test file) of the same columns and labels, e.g. of other domains, on each of
             which teacher and student are scored.
+        teacher: one that is only asked: an address (an `Endpoint` says more), or files of its answers. Its answers
+            label texts that have no label, and students imitate them and the model alike.
+        labels: the classes, each "name" or "name=the teacher's word for it"; needed where neither data nor model name
+            them in words that the teacher knows.
         distill: what the student imitates: "soft-targets", "distilbert", "tinybert", "minilm", "minilmv2" or "cofi", or
             "labels": nothing, it learns from the labels alone.
         importance: by what heads and neurons go: "second-order", "fisher", "taylor" or "magnitude".
@@ -82,6 +90,8 @@ def optimize(
     Raises:
         TrimfitError: bad input or environment. A missed target is no error: see `deployment.manifest.target_met`.
     """
+    if labels and teacher is None:
+        raise TrimfitError("got labels without a teacher to give them, expected both: the data's own need no naming")
     job = Job(
         model=Path(model),
         data=Path(data),
@@ -98,6 +108,8 @@ def optimize(
         vocabulary=vocabulary,
         keep_vocabulary=tuple(map(Path, keep_vocabulary)),
         also_test=tuple(map(Path, also_test)),
+        teacher=None if teacher is None else teacher_named(teacher),
+        labels=tuple(labels),
         distill=distill,
         importance=importance,
         effort=effort,

@@ -106,6 +106,27 @@ def optimize(
             metavar="PATH", help="Another set of the same columns and labels to score on, e.g. a domain. Repeatable."
         ),
     ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL|FILE",
+            help="A teacher that is only asked: an OpenAI-compatible or JSON API, or a file of its answers. Its key:"
+            " $TRIMFIT_TEACHER_KEY.",
+        ),
+    ] = None,
+    teacher_model: Annotated[str | None, typer.Option(metavar="NAME", help="The model of a chat API.")] = None,
+    teacher_price: Annotated[
+        str | None, typer.Option(metavar="IN,OUT", help="Price per million tokens asked and answered.")
+    ] = None,
+    teacher_budget: Annotated[float | None, typer.Option(min=0, help="Refuse to ask for more than this.")] = None,
+    teacher_per_minute: Annotated[float | None, typer.Option(help="Calls a minute. (default: unlimited)")] = None,
+    teacher_rows: Annotated[int | None, typer.Option(min=1, help="Training texts to ask about. (default: all)")] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B", help="The classes, where the data names none: a,b; or for the teacher: 0=bad,1=good."
+        ),
+    ] = None,
     distill: Annotated[
         str,
         typer.Option(
@@ -134,6 +155,14 @@ def optimize(
 
     if fast and thorough:
         raise TrimfitError("got --fast and --thorough, expected one of them")
+    asked = _teacher(
+        teacher,
+        model=teacher_model,
+        price=teacher_price,
+        budget=teacher_budget,
+        per_minute=teacher_per_minute,
+        rows=teacher_rows,
+    )
     deployment = optimize_model(
         model,
         data,
@@ -152,6 +181,8 @@ def optimize(
         vocabulary=vocabulary,
         keep_vocabulary=keep_vocabulary or (),
         also_test=also_test or (),
+        teacher=asked,
+        labels=labels.split(",") if labels else (),
         distill=distill,
         importance=importance or DEFAULT_IMPORTANCE,  # type: ignore[arg-type]  # checked as the job is prepared
         effort=choose_effort(fast, thorough),
@@ -159,6 +190,19 @@ def optimize(
         mobile=mobile,
     )
     _finish(deployment.folder, as_json=json)
+
+
+def _teacher(teacher: str | None, *, price: str | None, **fields: object) -> Any:
+    """The black box that is asked, of the options that describe it; None where there is none."""
+    from optimizer.distillation.black_box import teacher_named
+
+    prices = price and tuple(part.strip() for part in price.split(","))
+    if teacher is not None:
+        return teacher_named(teacher, price=prices, **fields)
+    named = [name for name, value in {"price": price, **fields}.items() if value is not None]
+    if named:
+        raise TrimfitError(f"got --teacher-{named[0].replace('_', '-')} without --teacher, expected both")
+    return None
 
 
 def _seq_len(text: str | None) -> int | Literal["data"] | None:
@@ -407,10 +451,14 @@ def _finish(folder: Path, *, as_json: bool) -> None:
 def _say(folder: Path) -> None:
     from optimizer.manifest import Manifest
     from optimizer.report import headline
+    from optimizer.report.wording import asked_teacher
 
     manifest = Manifest.read(folder)
     console = Console(highlight=False, soft_wrap=True)
     console.print(headline(manifest), markup=False)
+    asked = asked_teacher(manifest)
+    if asked:
+        console.print(f"{asked}.", markup=False)
     strongest = manifest.speedup_versus_strongest_dense
     console.print(
         f"Against the strongest dense contestant ({strongest.versus}): {strongest.median:.2f}x "

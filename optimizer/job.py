@@ -12,6 +12,7 @@ from typing import Literal
 from benchmarks.errors import TrimfitError
 from hardware_profiles.device import resolve
 from optimizer import files
+from optimizer.distillation.black_box.endpoint import Endpoint
 from optimizer.distillation.catalog import DEFAULT_OBJECTIVE
 from optimizer.effort import DEFAULT, Effort
 from optimizer.model_folder import inspect_folder
@@ -49,6 +50,8 @@ class Job:
     vocabulary: str | None = None  # "keep" or "trim"; None leaves it to what trimming saves
     keep_vocabulary: tuple[Path, ...] = ()  # texts whose tokens stay
     also_test: tuple[Path, ...] = ()  # sets that are scored besides
+    teacher: Endpoint | Path | None = None  # that is only asked; a path is that of its answers
+    labels: tuple[str, ...] = ()  # NAME or NAME=WORD
     distill: str = DEFAULT_OBJECTIVE
     importance: Importance = DEFAULT_IMPORTANCE
     effort: Effort = DEFAULT
@@ -118,11 +121,19 @@ class Job:
             "pattern": self.pattern,
             "vocabulary": [self.vocabulary, _digest(self.keep_vocabulary)],
             "also_test": _digest(tuple(scored_file(path) for path in self.also_test)),
+            "teacher": self._teacher_identity(),
             "distill": self.distill,
             "importance": self.importance,
             "effort": self.effort.name,
             "seed": self.seed,
         }
+
+    def _teacher_identity(self) -> list[object] | None:
+        if self.teacher is None:
+            return None
+        if isinstance(self.teacher, Endpoint):
+            return [self.teacher.name, self.teacher.identity, *self.labels]
+        return [_digest(tuple(data_files(self.teacher).values())), *self.labels]
 
 
 def _beside(folder: Path) -> tuple[Path, ...]:

@@ -15,6 +15,7 @@ from optimizer.float_layers import FloatLayers
 
 __all__ = [
     "FILE_NAME",
+    "BlackBoxFacts",
     "Calibration",
     "DeviceFacts",
     "GroupScore",
@@ -123,6 +124,27 @@ class VocabularyFacts(_Record):
         )
 
 
+class BlackBoxFacts(_Record):
+    """The teacher that was only asked: an endpoint, or a file of its answers.
+
+    `asked` texts, `without` an answer by the reason, `with_probabilities` the share of the answers that were more than
+    a label. `labelled` are the parts that had no labels: scores there are agreement with it. `dev` and `test` are its
+    own scores on labels that the data had. The agreements are shares of `rows` of the scored part to which the local
+    model (`teacher` in the manifest) and the student give the same answer as it.
+    """
+
+    name: str
+    asked: int
+    without: dict[str, int] = {}
+    with_probabilities: float
+    labelled: tuple[str, ...] = ()
+    dev: float | None = None
+    test: float | None = None
+    rows: int
+    agreement_teacher: float | None
+    agreement_student: float | None
+
+
 class TeacherFacts(_Record):
     """The uncompressed model. Scores are shares in [0, 1]; `scores` holds every metric of the scored part."""
 
@@ -210,7 +232,7 @@ class Manifest(_Record):
     """`manifest.json`; the keys scripts may rely on.
 
     `evaluation` compares teacher and student on the test part (dev where there is none), `also` on each further set
-    by its name. `vocabulary` is None where all tokens stay.
+    by its name. `vocabulary` is None where all tokens stay, `black_box` where the teacher is the model alone.
     """
 
     format: int = 1
@@ -227,6 +249,7 @@ class Manifest(_Record):
     evaluation: SetScore | None = None
     also: dict[str, SetScore] = {}
     vocabulary: VocabularyFacts | None = None
+    black_box: BlackBoxFacts | None = None
     mobile: MobileFacts | None = None
     seed: int
     minutes: float

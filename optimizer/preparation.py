@@ -20,6 +20,7 @@ from hardware_profiles.runtimes import STOCK, Runtime, get, refused, runtimes
 from optimizer.architecture import Architecture
 from optimizer.baselines import measure_baselines
 from optimizer.candidates import PATTERNS, PricesAt
+from optimizer.distillation.black_box import BlackBox
 from optimizer.distillation.catalog import objective_named
 from optimizer.distillation.imitation import check_teacher
 from optimizer.effort import Effort
@@ -53,15 +54,18 @@ def prepare(job: Job, progress: Progress) -> Setting:
     _check_pattern(job.pattern)
     objective = objective_named(job.distill)
     _check_importance(job.importance)
-    inspect_folder(job.model)
+    found = inspect_folder(job.model)
+    black_box = None if job.teacher is None else BlackBox(job.teacher, job.labels, job.data, job.columns)
     tokenizer = load_tokenizer(job.model)
     check_choice(job.vocabulary, tokenizer, job.keep_vocabulary, job.columns.text)
     with progress.step(f"Reading {job.data}"):
-        task = read_task(job.data, job.columns, metric=job.metric, seed=job.seed)
+        unlabelled = black_box.unlabelled(tuple((found.labels or {}).values())) if black_box else None
+        task = read_task(job.data, job.columns, metric=job.metric, seed=job.seed, unlabelled=unlabelled)
     for reason, count in task.dropped.items():
         progress.say(f"{count} rows dropped: {reason}")
     job.check()
     model, task = untrained(job.model, task, seed=job.seed)
+    inquiry = black_box.inquiry(task, job.seed, job.work / "black-box", progress) if black_box else None
     also = read_also(job.also_test, job.columns, task.labels, progress.say)
     check_teacher(objective, model)
     with progress.step("Tokenising"):
@@ -79,6 +83,9 @@ def prepare(job: Job, progress: Progress) -> Setting:
     _refuse_impossible(job, profiles, shape, workload)
     with_zeros = sparse_profile_of(profile, shape, workload, job.effort, progress, activation)
     job.open()
+    lesson = inquiry.give() if inquiry else None
+    if lesson:
+        task, rows = lesson.task, lesson.encoded(rows)
     teacher = prepare_teacher(
         job.model,
         model,
@@ -124,6 +131,8 @@ def prepare(job: Job, progress: Progress) -> Setting:
         held_out=read,
         vocabulary=start.facts,
         importance=job.importance,
+        lesson=lesson,
+        own_logits=teacher.own_logits,
     )
 
 

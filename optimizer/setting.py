@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from transformers import PreTrainedModel
 
 from benchmarks.errors import TrimfitError
@@ -15,6 +16,7 @@ from hardware_profiles.device import Device
 from hardware_profiles.runtimes import STOCK, Runtime
 from optimizer.architecture import Architecture
 from optimizer.candidates import Candidate, PricesAt
+from optimizer.distillation.black_box.lesson import Lesson
 from optimizer.effort import Effort
 from optimizer.encoding import Encoded
 from optimizer.engine import Engine, anchors_of
@@ -66,7 +68,8 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Setting:
-    """The job's inputs in the form the stages use them. `train` and `dev` carry the teacher's logits.
+    """The job's inputs in the form the stages use them. `train` and `dev` carry the teacher's logits; those of `train`,
+    which students imitate, are mixed with a black box's where there is one.
 
     Where the vocabulary was trimmed, `teacher`, `tokenizer` and the rows have the tokens that stay, since students do;
     `whole` is the teacher with all of them. Baselines are of the whole one.
@@ -95,6 +98,8 @@ class Setting:
     held_out: tuple[HeldOut, ...] = ()  # to score at the end: the test part, or dev where there is none, first
     vocabulary: VocabularyFacts | None = None
     importance: Importance = DEFAULT_IMPORTANCE  # of heads and neurons
+    lesson: Lesson | None = None  # what a black box taught
+    own_logits: np.ndarray | None = None  # the teacher's on `train` alone, where the lesson is mixed in there
 
     @property
     def allowed_baselines(self) -> tuple[Baseline, ...]:
@@ -131,8 +136,9 @@ class Setting:
 
     @property
     def calibration(self) -> Encoded:
-        """Training rows on which importance and sensitivity are measured."""
-        return self.train.sample(self.effort.calibration_rows, seed=self.seed)
+        """Training rows, with the teacher's own logits, on which importance and sensitivity are measured."""
+        own = self.train if self.own_logits is None else self.train.with_teacher(self.own_logits)
+        return own.sample(self.effort.calibration_rows, seed=self.seed)
 
     def baseline(self, precision: str, runtime: str | None = None) -> Baseline:
         """The uncompressed teacher at a precision with a runtime; with the stock one where that runtime has none."""

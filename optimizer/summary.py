@@ -22,6 +22,7 @@ from optimizer.evaluation.held_out import HeldOut
 from optimizer.float_layers import FloatLayers
 from optimizer.inference import predict
 from optimizer.manifest import (
+    BlackBoxFacts,
     DeviceFacts,
     Latency,
     Manifest,
@@ -92,6 +93,7 @@ def manifest_of(
         evaluation=evaluation.model_copy(update={"groups": {}}),  # they are the student's
         also=dict(zip((held.name for held in setting.held_out[1:]), also, strict=True)),
         vocabulary=setting.vocabulary,
+        black_box=_black_box(setting, first),
         seed=setting.seed,
         minutes=0.0,
         files={},
@@ -135,6 +137,12 @@ def _answers(setting: Setting, winner: Candidate, artefact: Artefact, held: Held
     teacher = predict(setting.whole or setting.teacher, held.teacher)
     student = logits_of(setting.runtime_of(winner), artefact.path, held.student, setting.workload.batch)
     return Answers(held.rows.labels, teacher, student, held.rows.groups)
+
+
+def _black_box(setting: Setting, scored: Answers) -> BlackBoxFacts | None:
+    if setting.lesson is None:
+        return None
+    return setting.lesson.facts(setting.held_out[0].name, scored.teacher, scored.student)
 
 
 def _float_layers(setting: Setting, student: FloatLayers | None) -> dict[str, FloatLayers]:

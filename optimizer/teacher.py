@@ -16,7 +16,8 @@ from transformers import AutoTokenizer, PreTrainedModel
 
 from benchmarks.errors import TrimfitError
 from optimizer import files
-from optimizer.distillation.objectives import CrossEntropy
+from optimizer.distillation.black_box.lesson import combined
+from optimizer.distillation.objectives import CrossEntropy, SoftTargets
 from optimizer.distillation.trainer import Schedule, steps_within, train
 from optimizer.effort import Effort
 from optimizer.encoding import LENGTH_SHARE, LONGEST, Encoded, encode
@@ -46,13 +47,17 @@ PATIENCE = 3
 
 @dataclass(frozen=True)
 class Teacher:
-    """The teacher with the task in its label order, and the encoded rows with its logits beside them."""
+    """The teacher with the task in its label order, and the encoded rows with its logits beside them.
+
+    Where the training rows came with a black box's logits, both are mixed in `train`, and `own_logits` are its own.
+    """
 
     model: PreTrainedModel
     task: Task
     train: Encoded
     dev: Encoded
     test: Encoded | None
+    own_logits: np.ndarray | None = None
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -109,7 +114,7 @@ def prepare_teacher(
         folder: where `model` came from; tells whether it is a classifier already.
         model: as `untrained` gave it; trained in place where it has to be.
         task: in the model's label order.
-        rows: from `encode_parts`.
+        rows: from `encode_parts`; training rows that carry logits are taught with these.
         tokenizer: the model's.
         effort: how long to train.
         seed: of the order of rows.
@@ -127,7 +132,11 @@ def prepare_teacher(
     train = rows["train"].sample(_rows_within(model, rows["train"], effort, work / "rows.json"), seed=seed)
     train_rows, dev_rows = _with_answers(model, train, rows["dev"], work / "answers.npz", progress)
     _warn_if_useless(task, dev_rows, progress)
-    return Teacher(model, task, train_rows, dev_rows, rows.get("test"))
+    if train.teacher_logits is None:
+        return Teacher(model, task, train_rows, dev_rows, rows.get("test"))
+    assert train_rows.teacher_logits is not None
+    both = train_rows.with_teacher(combined(train.teacher_logits, train_rows.teacher_logits))
+    return Teacher(model, task, both, dev_rows, rows.get("test"), train_rows.teacher_logits)
 
 
 def match_labels(data: tuple[str, ...], model: tuple[str, ...]) -> tuple[str, ...]:
@@ -185,13 +194,14 @@ def _fine_tune(
     progress: Progress,
 ) -> None:
     rate, _ = learning_rates(model.config.hidden_size)
+    objective = CrossEntropy() if rows.teacher_logits is None else SoftTargets()
     schedule = Schedule(0, rate, evaluations=FINE_TUNING_EVALUATIONS, patience=PATIENCE, seed=seed)
     note = work / "steps.json"
     if not note.is_file():
         steps = steps_within(
             model,
             rows,
-            CrossEntropy(),
+            objective,
             minutes=effort.teacher_minutes,
             epochs=effort.teacher_epochs,
             schedule=schedule,
@@ -203,7 +213,7 @@ def _fine_tune(
             model,
             rows,
             dev,
-            objective=CrossEntropy(),
+            objective=objective,
             schedule=replace(schedule, steps=steps, minutes=effort.teacher_minutes),
             metric=task.metric,
             folder=work / "training",

@@ -29,6 +29,7 @@ def doubts(evidence: Evidence) -> list[str]:
         _groups,
         _elsewhere,
         _vocabulary,
+        _labels,
         _calibration,
         _test_part,
         _parity,
@@ -109,6 +110,15 @@ def _vocabulary(evidence: Evidence) -> Iterator[str]:
         yield (
             f"{percent(gone)} of the scored texts' tokens left the vocabulary: other texts may lose more; name them "
             "with --keep-vocabulary."
+        )
+
+
+def _labels(evidence: Evidence) -> Iterator[str]:
+    facts = evidence.manifest.black_box
+    if facts is not None and facts.labelled:
+        yield (
+            f"{' and '.join(facts.labelled)}: no labels but those of {facts.name}: scores are agreement with it, right "
+            "or wrong."
         )
 
 

@@ -63,6 +63,7 @@ def _context(evidence: Evidence) -> dict[str, Any]:
     return {
         "manifest": manifest,
         "decision": decision,
+        "asked_teacher": wording.asked_teacher(manifest),
         "metric": wording.metric_name(manifest),
         "provenance": wording.provenance(manifest.device.provenance),
         "doubts": doubts(evidence),

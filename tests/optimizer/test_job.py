@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks.errors import TrimfitError
 from optimizer import files
+from optimizer.distillation.black_box import Endpoint
 from optimizer.job import Job
 from optimizer.target import LatencyMs, MaxDrop, Speedup, choose_target
 
@@ -33,6 +34,7 @@ def test_the_same_job_may_go_on(job: Job) -> None:
         ({"importance": "fisher"}, "importance was second-order, now fisher"),
         ({"seq_len": 32}, "workload was"),
         ({"vocabulary": "trim"}, "vocabulary was"),
+        ({"teacher": Endpoint.of(url="https://x/ask")}, "teacher was None, now .'https://x/ask'"),
         ({"distill": "cofi"}, "distill was soft-targets, now cofi"),
     ],
 )
