@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hardware_profiles.places import reach
+from optimizer.cut_schedule import DEFAULT_CUT_SCHEDULE, CutSchedule
 from optimizer.deployment import Deployment
 from optimizer.distillation.catalog import DEFAULT_OBJECTIVE
 from optimizer.effort import DEFAULT, Effort
@@ -13,6 +14,7 @@ from optimizer.job import Job, SeqLen
 from optimizer.mobile import add_mobile
 from optimizer.progress import ConsoleProgress, Progress
 from optimizer.pruning.importance import DEFAULT_IMPORTANCE, Importance
+from optimizer.pruning.patterns import DEFAULT_ZEROS_BY, ZerosBy
 from optimizer.target import DEFAULT_TARGET, Target
 from optimizer.tasks import Columns
 from optimizer.workflow import run
@@ -41,6 +43,8 @@ def optimize(
     also_test: Sequence[str | Path] = (),
     distill: str = DEFAULT_OBJECTIVE,
     importance: Importance = DEFAULT_IMPORTANCE,
+    zeros_by: ZerosBy = DEFAULT_ZEROS_BY,
+    schedule: CutSchedule = DEFAULT_CUT_SCHEDULE,
     effort: Effort = DEFAULT,
     seed: int = 0,
     mobile: bool = False,
@@ -64,7 +68,8 @@ def optimize(
         threads: None takes all cores of the device.
         metric: "accuracy", "macro_f1" or "weighted_f1".
         precision: "fp32", "int8" or "int8-static": the only one the student may have; None leaves it to the decision.
-        pattern: "dense", "width", "depth", "unstructured" or "block": the only way the student may be made smaller.
+        pattern: "dense", "width", "depth", "unstructured", "block" or e.g. "2:4": the only way the student may be made
+            smaller.
         vocabulary: "trim" removes tokens that the training texts never use, "keep" none; None trims where that saves a
             third of the parameters and the dev score does not suffer.
         keep_vocabulary: text or data files whose tokens stay, too.
@@ -72,6 +77,9 @@ def optimize(
             which teacher and student are scored.
         distill: what the student imitates: "soft-targets", "distilbert", "tinybert", "minilm", "minilmv2" or "cofi".
         importance: by what heads and neurons go: "second-order", "fisher", "taylor" or "magnitude".
+        zeros_by: by what weights become zero, and how many in each layer: "second-order", "second-order-even",
+            "magnitude", "magnitude-global" or "movement".
+        schedule: "gradual", "one-shot", "lottery" or "lottery-early": in how many cuts, with which weights after each.
         effort: `optimizer.effort.FAST`, `DEFAULT` or `THOROUGH`.
         seed: of everything that is drawn.
         mobile: also write `mobile/`, see `optimizer.add_mobile`.
@@ -98,6 +106,8 @@ def optimize(
         also_test=tuple(map(Path, also_test)),
         distill=distill,
         importance=importance,
+        zeros_by=zeros_by,
+        schedule=schedule,
         effort=effort,
         seed=seed,
     )
