@@ -11,6 +11,7 @@ from benchmarks.workload import Workload
 from hardware_profiles.clock import Clock
 from hardware_profiles.correction import Correction, Observations
 from hardware_profiles.latency_table import Case, LatencyTable, tables_of
+from hardware_profiles.layer_zeros import Sparsity, has_zeros
 from hardware_profiles.prediction import Prediction
 from hardware_profiles.profile import Anchor, LatencyProfile
 from hardware_profiles.shape import HasShape
@@ -57,9 +58,9 @@ class LatencyModel:
         workload: Workload,
         precision: str = "fp32",
         pattern: Pattern = "dense",
-        sparsity: float = 0.0,
+        sparsity: Sparsity = 0.0,
     ) -> Prediction:
-        """Milliseconds of a whole model; a width of 0 is a removed block.
+        """Milliseconds of a whole model; a width of 0 is a removed block. Each layer may have zeros of its own.
 
         Of several lengths the interval's ends are summed too, as if all predictions erred alike: that is the widest it
         can be. Raises TrimfitError, naming what was measured, for anything outside the profile.
@@ -72,9 +73,9 @@ class LatencyModel:
             high_ms=sum(share * part.high_ms for part, share in parts),
         )
 
-    def _prediction(self, table: LatencyTable, shape: HasShape, pattern: Pattern, sparsity: float) -> Prediction:
+    def _prediction(self, table: LatencyTable, shape: HasShape, pattern: Pattern, sparsity: Sparsity) -> Prediction:
         total = table.total(shape, pattern, sparsity)
-        e, deviation = self._corrections[table.case].relative(total, zeros=sparsity > 0)
+        e, deviation = self._corrections[table.case].relative(total, zeros=has_zeros(sparsity))
         low, high = (max(0.0, 1 + e + z * deviation) for z in (-_NORMAL_95, _NORMAL_95))
         return Prediction(1e3 * total * (1 + e), 1e3 * total * low, 1e3 * total * high)
 
@@ -162,6 +163,41 @@ class LatencyModel:
         most = min(most for _, most in ranges)
         return min(max(fewest for fewest, _ in ranges), most), most
 
+    def part_ms(
+        self,
+        kind: Kind,
+        part: int,
+        width: int,
+        workload: Workload,
+        precision: str,
+        pattern: Pattern,
+        sparsity: float,
+        *,
+        hidden_size: int | None = None,
+    ) -> float:
+        """Milliseconds of one part of a block of a large model, as `unit_ms`, with this share of zeros in it.
+
+        Part 0 reads the hidden state (query, key and value; up), part 1 writes it (the output projection; down).
+        """
+        tables = self._tables_at(workload, precision, hidden_size)
+        return 1e3 * sum(share * table.part_streamed(kind, part, width, pattern, sparsity) for table, share in tables)
+
+    def part_range(
+        self,
+        kind: Kind,
+        part: int,
+        workload: Workload,
+        precision: str,
+        pattern: Pattern,
+        *,
+        hidden_size: int | None = None,
+    ) -> tuple[float, float]:
+        """(fewest zeros with which a part of a block is sparse at all lengths, most that were measured at all)."""
+        ranges = [
+            table.part_range(kind, part, pattern) for table, _ in self._tables_at(workload, precision, hidden_size)
+        ]
+        return max(least for least, _ in ranges), min(most for _, most in ranges)
+
     def cache_facts(
         self, workload: Workload, precision: str = "fp32", *, hidden_size: int | None = None
     ) -> tuple[float, float]:
@@ -212,9 +248,9 @@ def _sparsity_range(table: LatencyTable, pattern: Pattern) -> tuple[float, float
 
 def _observations(table: LatencyTable, anchors: Iterable[Anchor], clock: Clock) -> Observations:
     """The whole models of this table's case whose widths were all measured."""
-    mine = [a for a in anchors if Case.of(a) == table.case and table.covers(a.shape, a.pattern, a.sparsity)]
+    mine = [a for a in anchors if Case.of(a) == table.case and table.covers(a.shape, a.pattern, a.zeros)]
     return Observations(
-        total=np.array([table.total(anchor.shape, anchor.pattern, anchor.sparsity) for anchor in mine]),
+        total=np.array([table.total(anchor.shape, anchor.pattern, anchor.zeros) for anchor in mine]),
         measured=np.array([anchor.seconds * clock.factor(anchor) for anchor in mine]),
         exported=np.array([float(anchor.source == "model") for anchor in mine]),
         zeros=np.array([float(anchor.sparsity > 0) for anchor in mine]),

@@ -15,10 +15,12 @@ from hardware_profiles.cache_model import CacheModel
 from hardware_profiles.clock import Clock
 from hardware_profiles.isotonic import isotonic
 from hardware_profiles.layer_breaks import Breaks, layer_breaks
+from hardware_profiles.layer_zeros import PART_SHARES, LayerZeros, Sparsity
+from hardware_profiles.mixed_zeros import gained, is_sparse, mixed_seconds, part_breaks
 from hardware_profiles.profile import Anchor, LatencyProfile, UnitTiming
 from hardware_profiles.shape import HasShape
-from hardware_profiles.unit import Kind, Pattern, block_weights, weight_bytes, zeros_in_words
-from hardware_profiles.zeros_curve import ZerosCurve, memory_seconds
+from hardware_profiles.unit import Kind, Pattern, block_weights, packed_share, weight_bytes, zeros_in_words
+from hardware_profiles.zeros_curve import STREAMED, ZerosCurve, memory_seconds, packed_seconds
 
 __all__ = ["Case", "LatencyTable", "in_cache", "spread", "tables_of"]
 
@@ -100,8 +102,10 @@ class LatencyTable:
         weights = block_weights(kind, width, self.case.hidden_size, self.case.head_size)
         return weight_bytes(weights, self.case.precision)
 
-    def total(self, shape: HasShape, pattern: Pattern = "unstructured", sparsity: float = 0.0) -> float:
+    def total(self, shape: HasShape, pattern: Pattern = "unstructured", sparsity: Sparsity = 0.0) -> float:
         """Seconds of a whole model, before the correction learned from whole models."""
+        if isinstance(sparsity, tuple):
+            return self._mixed_total(shape, pattern, sparsity)
         blocks: list[tuple[Kind, int]] = []
         for layer in shape.layers:
             blocks += [("attention", layer.heads), ("ffn", layer.ffn)]
@@ -109,6 +113,41 @@ class LatencyTable:
         total_bytes = sum(self.bytes_of(*block) for block in blocks)
         sparse_bytes = sum(self.bytes_of(*block) * self._sparse_share(block[0], pattern, sparsity) for block in blocks)
         return self.glue + parts + memory_seconds(self.cache, total_bytes - sparse_bytes, sparse_bytes, sparsity)
+
+    def _mixed_total(self, shape: HasShape, pattern: Pattern, layers: tuple[LayerZeros, ...]) -> float:
+        if len(layers) != len(shape.layers):
+            raise TrimfitError(f"got zeros of {len(layers)} layers, expected {len(shape.layers)}: name every layer's")
+        seconds, dense_bytes, packed_bytes = self.glue, 0.0, 0.0
+        for layer, zeros in zip(shape.layers, layers, strict=True):
+            blocks: tuple[tuple[Kind, int], ...] = (("attention", layer.heads), ("ffn", layer.ffn))
+            for kind, width in blocks:
+                shares = zeros.of(kind)
+                curve = self._zeros_curve(kind, pattern, max(shares))
+                seconds += mixed_seconds(curve, kind, width, shares, partial(self.cached, kind))
+                for part, share in enumerate(shares):
+                    part_bytes = PART_SHARES[kind][part] * self.bytes_of(kind, width)
+                    if is_sparse(curve, part, share):
+                        packed_bytes += part_bytes * packed_share(share)
+                    else:
+                        dense_bytes += part_bytes
+        return seconds + packed_seconds(self.cache, dense_bytes, packed_bytes)
+
+    def part_streamed(self, kind: Kind, part: int, width: int, pattern: Pattern, sparsity: float) -> float:
+        """Seconds of one part of a block in a model so large that its weights come from memory in every call."""
+        share = PART_SHARES[kind][part]
+        curve = self._zeros_curve(kind, pattern, sparsity)
+        if not is_sparse(curve, part, sparsity):
+            return share * self.streamed(kind, width)
+        packed = STREAMED * packed_share(sparsity) * share * self.bytes_of(kind, width)
+        in_cache = share * self.cached(kind, width)
+        off = gained(curve, kind, part, width, sparsity, partial(self.cached, kind))
+        return max(0.0, in_cache - off) + self.cache.seconds_per_byte * packed
+
+    def part_range(self, kind: Kind, part: int, pattern: Pattern) -> tuple[float, float]:
+        """(fewest zeros with which a part of a block runs sparse, most that were measured)."""
+        curve = self._zeros_curve(kind, pattern)
+        least = part_breaks(curve)[part] or (curve.points[0][0] if curve.points else 0.0)
+        return least, curve.most
 
     def _sparse_share(self, kind: Kind, pattern: Pattern, sparsity: float) -> float:
         curve = self.zeros.get((kind, pattern))
@@ -126,6 +165,9 @@ class LatencyTable:
         """Seconds of a block with a share of zeros in cache. Raises TrimfitError beyond what was measured."""
         if not sparsity:
             return self.cached(kind, width)
+        return self._zeros_curve(kind, pattern, sparsity).seconds(width, sparsity, partial(self.cached, kind))
+
+    def _zeros_curve(self, kind: Kind, pattern: Pattern, sparsity: float = 0.0) -> ZerosCurve:
         curve = self.zeros.get((kind, pattern), ZerosCurve())
         if sparsity > curve.most + 1e-9:
             known = ", ".join(f"{known:.0%}" for known, _ in curve.points) or "none"
@@ -133,9 +175,9 @@ class LatencyTable:
                 f"got {zeros_in_words(pattern, sparsity)} in {kind}, expected at most a measured sparsity ({known})"
                 f" for {self.case}: profile it"
             )
-        return curve.seconds(width, sparsity, partial(self.cached, kind))
+        return curve
 
-    def covers(self, shape: HasShape, pattern: Pattern, sparsity: float) -> bool:
+    def covers(self, shape: HasShape, pattern: Pattern, sparsity: Sparsity) -> bool:
         """Whether all of a model's widths and its sparsity were measured."""
         try:
             self.total(shape, pattern, sparsity)

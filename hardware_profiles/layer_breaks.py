@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from benchmarks.workload import Workload
+from hardware_profiles.layer_zeros import PART_SHARES
 from hardware_profiles.profile import LatencyProfile
 from hardware_profiles.profile_request import ProfileRequest
 from hardware_profiles.unit import Kind
@@ -16,8 +17,6 @@ Breaks = tuple[tuple[float, float], ...]
 
 _ABOVE = 0.01  # of a break, rounded up to whole per cent
 _TOO_CLOSE = 0.025  # to a share of zeros that is measured anyway
-_SHARES: dict[Kind, tuple[float, float]] = {"attention": (0.75, 0.25), "ffn": (0.5, 0.5)}
-"""Of the layers that read the hidden state, and of the one that writes it."""
 
 
 def layer_breaks(
@@ -26,7 +25,7 @@ def layer_breaks(
     """The breaks of a block that is `features` wide inside; empty where nothing was measured about it."""
     here = (p for p in profile.break_even if (p.workload, p.precision) == (workload, precision))
     found = {(p.out_features, p.in_features): p.sparsity for p in here}
-    layers = zip(_SHARES[kind], ((features, hidden_size), (hidden_size, features)), strict=True)
+    layers = zip(PART_SHARES[kind], ((features, hidden_size), (hidden_size, features)), strict=True)
     return tuple((share, found[size]) for share, size in layers if size in found)
 
 

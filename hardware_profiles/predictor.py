@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from benchmarks.workload import Workload
+from hardware_profiles.layer_zeros import Sparsity
 from hardware_profiles.prediction import Prediction
 from hardware_profiles.shape import HasShape
 from hardware_profiles.unit import Pattern
@@ -21,7 +22,7 @@ class Predictor(Protocol):
         workload: Workload,
         precision: str = "fp32",
         pattern: Pattern = "dense",
-        sparsity: float = 0.0,
+        sparsity: Sparsity = 0.0,
     ) -> Prediction:
         """Milliseconds of a whole model."""
         ...

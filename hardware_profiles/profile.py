@@ -19,6 +19,7 @@ from benchmarks.workload import Workload
 from hardware_profiles import runtimes
 from hardware_profiles.conditions import Conditions
 from hardware_profiles.device import Device
+from hardware_profiles.layer_zeros import LayerZeros, Sparsity, mean_sparsity
 from hardware_profiles.runtimes import Runtime
 from hardware_profiles.shape import EncoderShape, HasShape
 from hardware_profiles.unit import Pattern, Unit, weight_bytes
@@ -98,7 +99,10 @@ class UnitTiming(_Record):
 
 
 class Anchor(_Record):
-    """A whole model timed on the device: "built" by the profiler, or a "model" that was exported."""
+    """A whole model timed on the device: "built" by the profiler, or a "model" that was exported.
+
+    `sparsity` is the share of zeros of all its linear layers together; `layer_zeros` tells where they differ.
+    """
 
     name: str
     shape: EncoderShape
@@ -110,6 +114,7 @@ class Anchor(_Record):
     activation: str = "gelu"
     pattern: Pattern = "dense"
     sparsity: float = Field(default=0.0, ge=0, lt=1)
+    layer_zeros: tuple[LayerZeros, ...] = ()
     source: Literal["built", "model"] = "model"
     reference_seconds: float | None = None
     others: float = 0.0
@@ -124,7 +129,7 @@ class Anchor(_Record):
         seconds: float,
         *,
         pattern: Pattern = "dense",
-        sparsity: float = 0.0,
+        sparsity: Sparsity = 0.0,
     ) -> Anchor:
         """A model of any `shape` that took `seconds` (the median) on the device."""
         return cls(
@@ -134,8 +139,14 @@ class Anchor(_Record):
             precision=precision,
             seconds=seconds,
             pattern=pattern,
-            sparsity=sparsity,
+            sparsity=mean_sparsity(shape, sparsity),
+            layer_zeros=sparsity if isinstance(sparsity, tuple) else (),
         )
+
+    @property
+    def zeros(self) -> Sparsity:
+        """The shares of zeros: of every layer alike, or of each its own."""
+        return self.layer_zeros or self.sparsity
 
 
 class OptionTrial(_Record):
@@ -442,6 +453,7 @@ def _anchor_key(anchor: Anchor) -> tuple[object, ...]:
         anchor.activation,
         anchor.pattern,
         anchor.sparsity,
+        anchor.layer_zeros,
     )
 
 

@@ -15,6 +15,7 @@ from benchmarks.errors import TrimfitError
 from benchmarks.workload import Workload
 from hardware_profiles.device import Device
 from hardware_profiles.interval import Interval
+from hardware_profiles.layer_zeros import Sparsity, has_zeros
 from hardware_profiles.prediction import ScenarioPrediction
 from hardware_profiles.shape import EncoderShape, HasShape
 from hardware_profiles.unit import Pattern
@@ -151,7 +152,7 @@ class PublishedModel(_Record):
         workload: Workload,
         precision: str = _FP32,
         pattern: Pattern = "dense",
-        sparsity: float = 0.0,
+        sparsity: Sparsity = 0.0,
     ) -> ScenarioPrediction:
         """Milliseconds of a whole model with an engine like the published ones.
 
@@ -159,7 +160,7 @@ class PublishedModel(_Record):
         what int8 brings, and beyond these the residual. Raises TrimfitError for other threads, lengths, precisions, and
         for zeros.
         """
-        if sparsity:
+        if has_zeros(sparsity):
             raise self._nothing_about_zeros()
         if precision not in self.precisions:
             raise TrimfitError(f"got {precision} for {self.device.name}, expected {' or '.join(self.precisions)}")

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 __all__ = ["Kind", "Pattern", "Unit", "block_weights", "packed_share", "weight_bytes", "zeros_in_words"]
 
 Kind = Literal["glue", "attention", "ffn"]
-Pattern = Literal["dense", "unstructured", "block"]
-"""Which weights may be zero: none, any, or 4 consecutive inputs of one output together."""
+Pattern = Literal["dense", "unstructured", "block", "n:m"]
+"""Which weights may be zero: none, any, 4 consecutive inputs of one output together, all but n of m such inputs."""
 _BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1, "int8-static": 1}
 
 

@@ -15,11 +15,11 @@ from hardware_profiles.layer_breaks import Breaks
 from hardware_profiles.profile import UnitTiming
 from hardware_profiles.unit import Kind, Pattern, packed_share
 
-__all__ = ["ZerosCurve", "memory_seconds"]
+__all__ = ["STREAMED", "ZerosCurve", "memory_seconds", "packed_seconds"]
 
 _SKIPPED_BELOW = 0.95  # of the dense time: then the zeros are skipped, and not stored either
 _NEAR = 0.05  # to a break: a line through both would tell of the step alone
-_STREAMED = 0.5  # of what a byte of dense weights from memory costs: sparse operators read theirs in one stream
+STREAMED = 0.5  # of what a byte of dense weights from memory costs: sparse operators read theirs in one stream
 
 
 Ratios = tuple[tuple[int, tuple[tuple[float, float], ...]], ...]
@@ -144,9 +144,13 @@ def memory_seconds(cache: CacheModel, dense_bytes: float, sparse_bytes: float, s
     `dense_bytes` are in layers that are dense, `sparse_bytes` is what the layers that are sparse would hold without
     zeros: they hold less, and read it in one stream.
     """
-    packed = sparse_bytes * packed_share(sparsity)
+    return packed_seconds(cache, dense_bytes, sparse_bytes * packed_share(sparsity))
+
+
+def packed_seconds(cache: CacheModel, dense_bytes: float, packed: float) -> float:
+    """The same of layers that are sparse and hold `packed` bytes."""
     total = dense_bytes + packed
-    return cache.extra_seconds(total) * (dense_bytes + _STREAMED * packed) / total if total else 0.0
+    return cache.extra_seconds(total) * (dense_bytes + STREAMED * packed) / total if total else 0.0
 
 
 def _linear(x: float, points: Sequence[tuple[float, float]]) -> float:

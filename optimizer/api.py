@@ -7,6 +7,7 @@ from pathlib import Path
 
 from benchmarks.errors import TrimfitError
 from hardware_profiles.places import reach
+from optimizer.cut_schedule import DEFAULT_CUT_SCHEDULE, CutSchedule
 from optimizer.deployment import Deployment
 from optimizer.distillation.black_box import Endpoint, teacher_named
 from optimizer.distillation.catalog import DEFAULT_OBJECTIVE
@@ -15,6 +16,7 @@ from optimizer.job import Job, SeqLen
 from optimizer.mobile import add_mobile
 from optimizer.progress import ConsoleProgress, Progress
 from optimizer.pruning.importance import DEFAULT_IMPORTANCE, Importance
+from optimizer.pruning.patterns import DEFAULT_ZEROS_BY, ZerosBy
 from optimizer.target import DEFAULT_TARGET, Target
 from optimizer.tasks import Columns
 from optimizer.workflow import run
@@ -45,6 +47,8 @@ def optimize(
     labels: Sequence[str] = (),
     distill: str = DEFAULT_OBJECTIVE,
     importance: Importance = DEFAULT_IMPORTANCE,
+    zeros_by: ZerosBy = DEFAULT_ZEROS_BY,
+    schedule: CutSchedule = DEFAULT_CUT_SCHEDULE,
     effort: Effort = DEFAULT,
     seed: int = 0,
     mobile: bool = False,
@@ -68,7 +72,7 @@ def optimize(
         threads: None takes all cores of the device.
         metric: "accuracy", "macro_f1" or "weighted_f1".
         precision: "fp32", "int8" or "int8-static": the only one the student may have; None leaves it to the decision.
-        pattern: "dense", "width", "uniform", "depth", "unstructured" or "block": the only way the student may be made
+        pattern: "dense", "width", "uniform", "depth", "unstructured", "block" or e.g. "2:4": the only way it may be made
             smaller.
         vocabulary: "trim" removes tokens that the training texts never use, "keep" none; None trims where that saves a
             third of the parameters and the dev score does not suffer.
@@ -82,6 +86,9 @@ def optimize(
         distill: what the student imitates: "soft-targets", "distilbert", "tinybert", "minilm", "minilmv2" or "cofi", or
             "labels": nothing, it learns from the labels alone.
         importance: by what heads and neurons go: "second-order", "fisher", "taylor" or "magnitude".
+        zeros_by: by what weights become zero, and how many in each layer: "second-order", "second-order-even",
+            "magnitude", "magnitude-global" or "movement".
+        schedule: "gradual", "one-shot", "lottery" or "lottery-early": in how many cuts, with which weights after each.
         effort: `optimizer.effort.FAST`, `DEFAULT` or `THOROUGH`.
         seed: of everything that is drawn.
         mobile: also write `mobile/`, see `optimizer.add_mobile`.
@@ -112,6 +119,8 @@ def optimize(
         labels=tuple(labels),
         distill=distill,
         importance=importance,
+        zeros_by=zeros_by,
+        schedule=schedule,
         effort=effort,
         seed=seed,
     )

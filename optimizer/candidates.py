@@ -9,11 +9,23 @@ from typing import Any
 
 from benchmarks.workload import Workload
 from hardware_profiles.latency_model import LatencyModel, Prediction
+from hardware_profiles.layer_zeros import Sparsity, has_zeros
 from hardware_profiles.predictor import Predictor
 from hardware_profiles.unit import Kind, Pattern
 from optimizer.architecture import Architecture, LayerShape
 from optimizer.decision_record import CandidateRecord, RaceHeat
-from optimizer.pruning.patterns import Block, Dense, Depth, Plan, Uniform, Unstructured, Width, Zeros
+from optimizer.pruning.patterns import (
+    Block,
+    Dense,
+    Depth,
+    NOfM,
+    Plan,
+    Uniform,
+    Unstructured,
+    Width,
+    Zeros,
+    n_of_m_named,
+)
 
 __all__ = ["PATTERNS", "Candidate", "PredictionsAt", "PricesAt", "shape_of"]
 
@@ -25,6 +37,7 @@ PATTERNS: dict[str, Any] = {
     "unstructured": Unstructured,
     "block": Block,
 }
+"""By name; groups of zeros such as 2:4 are named as they are."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +49,8 @@ class PredictionsAt:
     workload: Workload
     precision: str
 
-    def predict(self, architecture: Architecture, pattern: Pattern = "dense", sparsity: float = 0.0) -> Prediction:
-        """The whole model, with this share of zeros."""
+    def predict(self, architecture: Architecture, pattern: Pattern = "dense", sparsity: Sparsity = 0.0) -> Prediction:
+        """The whole model, with this share of zeros, or each layer's own."""
         return self.latency.predict(architecture, self.workload, self.precision, pattern, sparsity)
 
     def sparsity_range(self, pattern: Pattern) -> tuple[float, float]:
@@ -98,12 +111,35 @@ class PricesAt(PredictionsAt):
         units: tuple[tuple[Kind, int], ...] = (("attention", heads), ("ffn", ffn))
         return sum(self._unit_ms(kind, width, self.precision) + self._float_ms(kind, width) for kind, width in units)
 
-    def predict(self, architecture: Architecture, pattern: Pattern = "dense", sparsity: float = 0.0) -> Prediction:
-        """The whole model, with this share of zeros."""
+    def zeros_speedup(self, pattern: Pattern, sparsity: Sparsity) -> float:
+        """Dense time over time with zeros of all layers together, as measured; of differing shares as predicted."""
+        if not isinstance(sparsity, tuple):
+            return super().zeros_speedup(pattern, sparsity)
+        hidden = self.architecture.hidden_size
+        glue = self.latency.overhead_ms(self.workload, self.precision, hidden_size=hidden)
+        whole, fewer = (
+            super(PricesAt, self).predict(self.architecture, pattern, each).ms - glue for each in (0.0, sparsity)
+        )
+        return whole / fewer
+
+    def part_ms(self, kind: Kind, side: int, width: int, pattern: Pattern, sparsity: float) -> float:
+        """One part of a block of this width with a share of zeros: what reads the hidden state, or what writes it."""
+        hidden = self.architecture.hidden_size
+        return self.latency.part_ms(
+            kind, side, width, self.workload, self.precision, pattern, sparsity, hidden_size=hidden
+        )
+
+    def part_range(self, kind: Kind, side: int, pattern: Pattern) -> tuple[float, float]:
+        """(fewest zeros with which such a part is faster than dense, most that were measured)."""
+        hidden = self.architecture.hidden_size
+        return self.latency.part_range(kind, side, self.workload, self.precision, pattern, hidden_size=hidden)
+
+    def predict(self, architecture: Architecture, pattern: Pattern = "dense", sparsity: Sparsity = 0.0) -> Prediction:
+        """The whole model, with this share of zeros, or each layer's own."""
         found = super().predict(architecture, pattern, sparsity)
         if not any(self.in_fp32.values()):
             return found
-        speedup = self.zeros_speedup(pattern, sparsity) if sparsity else 1.0
+        speedup = self.zeros_speedup(pattern, sparsity) if has_zeros(sparsity) else 1.0
         more = sum(
             self._float_ms("attention", layer.heads, speedup) + self._float_ms("ffn", layer.ffn, speedup)
             for layer in architecture.layers
@@ -151,7 +187,9 @@ class Candidate:
 
     @property
     def cut(self) -> str:
-        """Its pattern's name among `PATTERNS`."""
+        """Its pattern's name among `PATTERNS`, or e.g. "2:4"."""
+        if isinstance(self.pattern, NOfM):
+            return f"{self.pattern.n}:{self.pattern.m}"
         return next(name for name, kind in PATTERNS.items() if type(self.pattern) is kind)
 
     @property
@@ -183,6 +221,11 @@ class Candidate:
         """Share of zeros in the linear layers."""
         return self.pattern.sparsity if isinstance(self.pattern, Zeros) else 0.0
 
+    @property
+    def shares(self) -> Sparsity:
+        """What latency depends on: the share of zeros of all layers, or each layer's own."""
+        return self.pattern.shares if isinstance(self.pattern, Zeros) else 0.0
+
     def refuse(self, reason: str) -> Candidate:
         """The same candidate, out of the race for this reason."""
         return replace(self, refused=reason)
@@ -206,19 +249,16 @@ class Candidate:
             chosen=chosen,
             cut=self.cut,
             importance=self.pattern.importance if isinstance(self.pattern, Width) else None,
+            zeros_by=self.pattern.by if isinstance(self.pattern, Zeros) else None,
+            layer_zeros=self.pattern.layers if isinstance(self.pattern, Zeros) else (),
         )
 
     @classmethod
     def from_record(cls, record: CandidateRecord, teacher: Architecture) -> Candidate:
         """The candidate of a record; its plan is not kept, since compression measures anew what to cut."""
-        kind = PATTERNS[record.cut]
-        settings: dict[str, Any] = {"sparsity": record.sparsity} if issubclass(kind, Zeros) else {}
-        if record.importance is not None:
-            settings["importance"] = record.importance
-        pattern = kind(**settings)
         return cls(
             name=record.name,
-            pattern=pattern,
+            pattern=_pattern_of(record),
             precision=record.precision,
             runtime=record.runtime,
             plan=None,
@@ -228,6 +268,20 @@ class Candidate:
             refused=record.refused,
             race=record.race,
         )
+
+
+def _pattern_of(record: CandidateRecord) -> Any:
+    settings: dict[str, Any] = {}
+    if record.zeros_by is not None:
+        settings["by"] = record.zeros_by
+    if record.importance is not None:
+        settings["importance"] = record.importance
+    if groups := n_of_m_named(record.cut):
+        return NOfM(n=groups[0], m=groups[1], **settings)
+    kind = PATTERNS[record.cut]
+    if issubclass(kind, Zeros):
+        settings |= {"sparsity": record.sparsity, "layers": record.layer_zeros}
+    return kind(**settings)
 
 
 def shape_of(architecture: Architecture, plan: Plan) -> Architecture:

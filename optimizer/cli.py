@@ -87,7 +87,8 @@ def optimize(
     metric: Annotated[str, typer.Option(help="accuracy, macro_f1 or weighted_f1.")] = "accuracy",
     precision: Annotated[str | None, typer.Option(help="fp32, int8 or int8-static: the only one allowed.")] = None,
     pattern: Annotated[
-        str | None, typer.Option(help="dense, width, uniform, depth, unstructured or block: the only one allowed.")
+        str | None,
+        typer.Option(help="dense, width, uniform, depth, unstructured, block or e.g. 2:4: the only one allowed."),
     ] = None,
     vocabulary: Annotated[
         str | None,
@@ -139,6 +140,21 @@ def optimize(
         str | None,
         typer.Option(help="Heads and neurons go by: second-order (default), fisher, taylor or magnitude."),
     ] = None,
+    zeros_by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Weights become zero by: second-order (default; in each layer as many as its milliseconds and error"
+            " say), second-order-even, magnitude, magnitude-global or movement.",
+        ),
+    ] = None,
+    schedule: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Cuts: gradual, one-shot, lottery (after each cut back to the first weights) or lottery-early.",
+        ),
+    ] = "gradual",
     fast: FastOption = False,
     thorough: ThoroughOption = False,
     mobile: Annotated[
@@ -151,6 +167,7 @@ def optimize(
     from optimizer.api import optimize as optimize_model
     from optimizer.effort import choose_effort
     from optimizer.pruning.importance import DEFAULT_IMPORTANCE
+    from optimizer.pruning.patterns import DEFAULT_ZEROS_BY
     from optimizer.target import choose_target
 
     if fast and thorough:
@@ -185,6 +202,8 @@ def optimize(
         labels=labels.split(",") if labels else (),
         distill=distill,
         importance=importance or DEFAULT_IMPORTANCE,  # type: ignore[arg-type]  # checked as the job is prepared
+        zeros_by=zeros_by or DEFAULT_ZEROS_BY,  # type: ignore[arg-type]  # likewise
+        schedule=schedule,  # type: ignore[arg-type]  # likewise
         effort=choose_effort(fast, thorough),
         seed=seed,
         mobile=mobile,

@@ -5,27 +5,43 @@ from __future__ import annotations
 import copy
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, TrainerCallback
 
+from hardware_profiles.layer_zeros import LayerZeros, Sparsity
 from optimizer import files
 from optimizer.architecture import Architecture
 from optimizer.candidates import Candidate
+from optimizer.cut_schedule import cuts_of, rewinds
 from optimizer.decision import look_at
 from optimizer.decision_record import CompressionRound
 from optimizer.distillation.trainer import Schedule, steps_within, train
 from optimizer.judgement import SAFETY, fitting_plan
 from optimizer.model_folder import load, save
 from optimizer.pruning.cutting import cut
-from optimizer.pruning.patterns import View, Zeros
-from optimizer.pruning.zeros import KeepZeros, set_zeros
+from optimizer.pruning.lottery import KeepEarly, rewound, with_weights
+from optimizer.pruning.patterns import NOfM, View, Zeros
+from optimizer.pruning.zeros import set_zeros
+from optimizer.pruning.zeros_choice import more_zeros
+from optimizer.pruning.zeros_training import makes_zeros, training_zeros
 from optimizer.setting import Setting, learning_rates
 from optimizer.surgery import SurgeryReport, compose
 
-__all__ = ["Student", "budgets", "compress", "cut_and_train", "predicted_ms", "recover", "untouched"]
+__all__ = [
+    "Student",
+    "begin",
+    "budgets",
+    "compress",
+    "cut_and_train",
+    "predicted_ms",
+    "recover",
+    "round_minutes",
+    "untouched",
+]
 
 
 @dataclass(frozen=True)
@@ -37,11 +53,12 @@ class Student:
     rounds: tuple[CompressionRound, ...] = ()
     view: View | None = None  # what its parts are worth, where that is known already
     sparsity: float = 0.0  # share of zeros in the linear layers
+    layer_zeros: tuple[LayerZeros, ...] = ()  # in each of them, where they differ
 
     @property
-    def form(self) -> tuple[Architecture, float]:
-        """All that its latency depends on: the shape and the share of zeros."""
-        return self.origin.after, self.sparsity
+    def form(self) -> tuple[Architecture, Sparsity]:
+        """All that its latency depends on: the shape and the share of zeros, or each layer's own."""
+        return self.origin.after, self.layer_zeros or self.sparsity
 
     @property
     def dev(self) -> float:
@@ -58,6 +75,7 @@ class Student:
             "origin": self.origin.model_dump(mode="json"),
             "rounds": [r.model_dump(mode="json") for r in self.rounds],
             "sparsity": self.sparsity,
+            "layer_zeros": [layer.model_dump(mode="json") for layer in self.layer_zeros],
         }
         files.write_text_atomically(part / "student.json", json.dumps(note))
         shutil.rmtree(folder, ignore_errors=True)
@@ -69,7 +87,8 @@ class Student:
         note = json.loads((folder / "student.json").read_text(encoding="utf-8"))
         rounds = tuple(CompressionRound.model_validate(r) for r in note["rounds"])
         origin = SurgeryReport.model_validate(note["origin"])
-        return cls(load(folder), origin, rounds, sparsity=note.get("sparsity", 0.0))
+        layer_zeros = tuple(LayerZeros.model_validate(layer) for layer in note.get("layer_zeros", ()))
+        return cls(load(folder), origin, rounds, sparsity=note.get("sparsity", 0.0), layer_zeros=layer_zeros)
 
 
 def untouched(setting: Setting, view: View | None = None) -> Student:
@@ -89,7 +108,8 @@ def budgets(start_ms: float, target_ms: float, rounds: int) -> list[float]:
 def predicted_ms(setting: Setting, candidate: Candidate, student: Student) -> float:
     """Milliseconds that a student is predicted to take as the candidate would be deployed."""
     prices = setting.prices(candidate.precision, candidate.runtime)
-    return prices.predict(student.origin.after, candidate.zeros, student.sparsity).ms
+    shape, shares = student.form
+    return prices.predict(shape, candidate.zeros, shares).ms
 
 
 def compress(setting: Setting, winner: Candidate, target_ms: float, view: View | None = None) -> Student:
@@ -97,23 +117,53 @@ def compress(setting: Setting, winner: Candidate, target_ms: float, view: View |
 
     Every finished round is on disk; a second call goes on after the last one.
     """
-    student = untouched(setting, view)
+    if not winner.changes_shape and not winner.sparsity:
+        return untouched(setting, view)
+    student, rewind_to = begin(setting, winner, view)
     start = predicted_ms(setting, winner, student)
     wanted = target_ms * SAFETY
-    if not winner.changes_shape and not winner.sparsity:
-        return student
-    for number, budget in enumerate(budgets(start, wanted, setting.effort.rounds)):
-        share = (number + 1) / setting.effort.rounds
+    rounds = _rounds(setting, winner)
+    for number, budget in enumerate(budgets(start, wanted, rounds)):
+        share = (number + 1) / rounds
+        zeros = winner.pattern.times(1 - (1 - share) ** 3) if isinstance(winner.pattern, Zeros) else None
         student = cut_and_train(
             setting,
             student,
             winner,
             budget,
-            name=f"round {number + 1} of {setting.effort.rounds}",
-            minutes=setting.effort.compress_minutes / setting.effort.rounds,
-            sparsity=winner.sparsity * (1 - (1 - share) ** 3) if winner.sparsity else None,
+            name=f"round {number + 1} of {rounds}",
+            minutes=round_minutes(setting, winner),
+            zeros=zeros,
+            rewind_to=rewind_to,
         )
     return student
+
+
+def begin(setting: Setting, winner: Candidate, view: View | None = None) -> tuple[Student, PreTrainedModel | None]:
+    """The student before its first cut, and the weights that what is left goes back to after each one, if it does.
+
+    For a lottery the student is trained first; the weights of an early step of that are on disk.
+    """
+    student = untouched(setting, view)
+    if not rewinds(setting.schedule) or not (winner.changes_shape or winner.sparsity):
+        return student, None
+    name = "first training"
+    early = setting.work / _folder(name) / "early.safetensors"
+    keep_early = [KeepEarly(student.model, early)] if setting.schedule == "lottery-early" else []
+    minutes = round_minutes(setting, winner)
+    title = "Distilling before the first cut"
+    trained = _stage(setting, student, winner, name=name, minutes=minutes, decay=False, title=title, also=keep_early)
+    return trained, with_weights(setting.teacher, early) if keep_early else setting.teacher
+
+
+def round_minutes(setting: Setting, winner: Candidate) -> float:
+    """How long each round trains; a lottery's first training takes as long."""
+    return setting.effort.compress_minutes / (_rounds(setting, winner) + rewinds(setting.schedule))
+
+
+def _rounds(setting: Setting, winner: Candidate) -> int:
+    by = winner.pattern.by if isinstance(winner.pattern, Zeros) else None
+    return cuts_of(setting.schedule, setting.effort.rounds, by)
 
 
 def cut_and_train(
@@ -124,46 +174,78 @@ def cut_and_train(
     *,
     name: str,
     minutes: float,
-    sparsity: float | None = None,
+    zeros: Zeros | None = None,
     only_smaller: bool = False,
+    rewind_to: PreTrainedModel | None = None,
 ) -> Student:
     """One round: measure what is worth keeping, cut to `budget_ms`, distil for `minutes`.
 
-    A candidate of zeros gets as many as `budget_ms` needs, or the share `sparsity` if that is named. With
-    `only_smaller` a student that cannot be cut further comes back as it was, without training.
+    A candidate of zeros gets as many as `budget_ms` needs, or `zeros` if these are named. With `only_smaller` a student
+    that cannot be cut further comes back as it was, without training. What is left gets the weights of `rewind_to`, a
+    model of the teacher's shape, before it is trained.
     """
-    folder = setting.work / name.replace(" ", "-")
+    folder = setting.work / _folder(name)
     if (folder / "done").is_dir():
         return Student.load(folder / "done")
     if (folder / "cut").is_dir():
         cut = Student.load(folder / "cut")
     else:
         with setting.progress.step(f"Cutting, {name}") as advance:
-            cut = _cut(setting, student, winner, budget_ms, sparsity, advance)
+            cut = _cut(setting, student, winner, budget_ms, zeros, advance)
+            if rewind_to is not None:
+                cut = replace(cut, model=rewound(cut.model, rewind_to, cut.origin))
             cut.save(folder / "cut")
     if only_smaller and cut.form == student.form:
         return student
-    with setting.progress.step(f"Distilling, {name}: {describe(cut)}") as advance:
-        trained = _distil(setting, cut, winner, name=name, minutes=minutes, decay=False, folder=folder, advance=advance)
-    trained.save(folder / "done")
-    _forget(folder)
-    return trained
+    title = f"Distilling, {name}: {describe(cut)}"
+    return _stage(setting, cut, winner, name=name, minutes=minutes, decay=False, title=title, make_zeros=True)
 
 
 def recover(
     setting: Setting, student: Student, winner: Candidate, *, name: str = "recovery", minutes: float
 ) -> Student:
     """Distil at the final shape; the learning rate comes back and then falls to zero; the best dev score stays."""
-    folder = setting.work / name.replace(" ", "-")
+    title = f"Recovering: {describe(student)}"
+    return _stage(setting, student, winner, name=name, minutes=minutes, decay=True, title=title)
+
+
+def _stage(
+    setting: Setting,
+    student: Student,
+    winner: Candidate,
+    *,
+    name: str,
+    minutes: float,
+    decay: bool,
+    title: str,
+    make_zeros: bool = False,
+    also: Sequence[TrainerCallback] = (),
+) -> Student:
+    """Train a student for so long and leave it on disk; one that is there already is read."""
+    folder = setting.work / _folder(name)
     if (folder / "done").is_dir():
         return Student.load(folder / "done")
-    with setting.progress.step(f"Recovering: {describe(student)}") as advance:
+    with setting.progress.step(title) as advance:
         trained = _distil(
-            setting, student, winner, name=name, minutes=minutes, decay=True, folder=folder, advance=advance
+            setting,
+            student,
+            winner,
+            name=name,
+            minutes=minutes,
+            decay=decay,
+            folder=folder,
+            advance=advance,
+            make_zeros=make_zeros,
+            also=also,
         )
     trained.save(folder / "done")
     _forget(folder)
     return trained
+
+
+def _folder(name: str) -> str:
+    """Of a stage, in the work folder."""
+    return name.replace(" ", "-")
 
 
 def describe(student: Student) -> str:
@@ -180,18 +262,17 @@ def _cut(
     student: Student,
     winner: Candidate,
     budget_ms: float,
-    sparsity: float | None,
+    zeros: Zeros | None,
     advance: Callable[[float], None],
 ) -> Student:
     model = copy.deepcopy(student.model)
     prices = setting.prices(winner.precision, winner.runtime)
     if isinstance(winner.pattern, Zeros):
-        if sparsity is None:  # fewer than before never come back; where no zeros suffice, the most there are
-            _, most = prices.sparsity_range(winner.zeros)
-            needed = prices.least_sparsity(student.origin.after, winner.zeros, budget_ms)
-            sparsity = max(student.sparsity, most if needed is None else needed)
-        zeros = replace(winner.pattern, sparsity=sparsity)
-        return replace(student, model=set_zeros(model, zeros, setting.calibration), sparsity=sparsity)
+        there = _zeros_of(student, winner)
+        zeros = zeros or more_zeros(there, model, prices, budget_ms, setting.calibration, advance)
+        if not makes_zeros(zeros):
+            set_zeros(model, zeros, setting.calibration)
+        return replace(student, model=model, sparsity=zeros.sparsity, layer_zeros=zeros.layers)
     if prices.predict(student.origin.after).ms <= budget_ms:
         return replace(student, model=model)
     view = student.view or look_at(model, setting, [winner.pattern], advance)
@@ -200,6 +281,13 @@ def _cut(
         return replace(student, model=model)
     model, report = cut(model, winner.pattern, plan, setting.calibration)
     return replace(student, model=model, origin=compose(student.origin, report), view=None)
+
+
+def _zeros_of(student: Student, winner: Candidate) -> Any:
+    """The winner's pattern with the zeros that the student has, or is to get."""
+    if not isinstance(winner.pattern, Zeros) or isinstance(winner.pattern, NOfM):
+        return winner.pattern
+    return replace(winner.pattern, sparsity=student.sparsity, layers=student.layer_zeros)
 
 
 def _distil(
@@ -212,27 +300,33 @@ def _distil(
     decay: bool,
     folder: Path,
     advance: Callable[[float], None],
+    make_zeros: bool = False,
+    also: Sequence[TrainerCallback] = (),
 ) -> Student:
+    pattern = _zeros_of(student, winner)
     _, rate = learning_rates(student.origin.after.hidden_size)
     schedule = Schedule(0, rate, decay=decay, evaluations=8 if decay else 1, seed=setting.seed + len(student.rounds))
     steps = _planned_steps(setting, student, schedule, minutes, folder)
-    report = train(
-        student.model,
-        setting.train,
-        setting.dev,
-        objective=setting.objective,
-        schedule=replace(schedule, steps=steps, minutes=minutes),
-        metric=setting.task.metric,
-        folder=folder / "training",
-        teacher=setting.teacher,
-        origin=student.origin,
-        callbacks=[KeepZeros(student.model)] if student.sparsity else [],
-        advance=advance,
-    )
+    takes_last = make_zeros and makes_zeros(pattern)
+    with training_zeros(student.model, pattern, make=make_zeros) as callbacks:
+        report = train(
+            student.model,
+            setting.train,
+            setting.dev,
+            objective=setting.objective,
+            schedule=replace(schedule, steps=steps, minutes=minutes, takes_last=takes_last),
+            metric=setting.task.metric,
+            folder=folder / "training",
+            teacher=setting.teacher,
+            origin=student.origin,
+            callbacks=[*callbacks, *also],
+            advance=advance,
+        )
     done = CompressionRound(
         name=name,
         layers=student.origin.after.layers,
         sparsity=student.sparsity,
+        layer_zeros=student.layer_zeros,
         predicted_ms=predicted_ms(setting, winner, student),
         steps=report.steps,
         dev=report.best_dev,
@@ -254,7 +348,8 @@ def _planned_steps(setting: Setting, student: Student, schedule: Schedule, minut
     note = folder / "steps.json"
     if note.is_file():
         return int(json.loads(note.read_text()))
-    epochs = setting.effort.student_epochs if schedule.decay else setting.effort.student_epochs / setting.effort.rounds
+    effort = setting.effort
+    epochs = effort.student_epochs * (1.0 if schedule.decay else minutes / effort.compress_minutes)
     steps = steps_within(
         student.model,
         setting.train,

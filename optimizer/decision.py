@@ -12,7 +12,7 @@ from hardware_profiles.unit import zeros_in_words
 from optimizer.architecture import Architecture
 from optimizer.candidates import Candidate
 from optimizer.judgement import Judge
-from optimizer.pruning.patterns import Dense, Depth, Uniform, Unstructured, View, Width
+from optimizer.pruning.patterns import Dense, Depth, NOfM, Uniform, Unstructured, View, Width, n_of_m_named
 from optimizer.pruning.sensitivity import measure_sensitivity, order_of_layers
 from optimizer.setting import Baseline, Setting
 from optimizer.target import MaxDrop
@@ -54,12 +54,15 @@ def decide(setting: Setting, advance: Any = lambda share: None) -> Decision:
     """
     target_ms = wanted_ms(setting)
     width = Uniform(setting.importance) if setting.pattern == "uniform" else Width(setting.importance)
-    patterns = (width, Depth(), Dense(), *(Unstructured(s) for s in SPARSITIES))
+    patterns = (width, Depth(), Dense(), *(Unstructured(s, setting.zeros_by) for s in SPARSITIES))
     view = look_at(setting.teacher, setting, patterns, lambda share: advance(0.7 * share))
     judge = Judge(setting, view, target_ms)
     dense, sparse = ([e for e in setting.engines if e.skips_zeros == skips] for skips in (False, True))
     candidates = [judge.judged(p, precision, e) for e in dense for p in patterns for precision in e.precisions]
     candidates += [judge.with_zeros(precision, e) for e in sparse for precision in e.precisions]
+    if groups := n_of_m_named(setting.pattern or ""):
+        n_of_m = NOfM(n=groups[0], m=groups[1], by=setting.zeros_by)
+        candidates += [judge.judged(n_of_m, precision, e) for e in setting.engines for precision in e.precisions]
     advance(1.0)
     return Decision(tuple(finalists(candidates, setting.effort.finalists)), target_ms, view=view)
 
@@ -69,7 +72,7 @@ def reason_of_runtime(setting: Setting, candidate: Candidate) -> str:
     if not setting.engine(candidate.runtime).skips_zeros:
         return ""
     prices = setting.prices(candidate.precision, candidate.runtime)
-    speedup = prices.zeros_speedup(candidate.zeros, candidate.sparsity)
+    speedup = prices.zeros_speedup(candidate.zeros, candidate.shares)
     zeros = zeros_in_words(candidate.zeros, candidate.sparsity)
     return f"; {candidate.runtime} runs its layers {speedup:.2f}x faster with {zeros} than dense, as measured here"
 

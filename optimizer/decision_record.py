@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from benchmarks.workload import Workload
+from hardware_profiles.layer_zeros import LayerZeros
 from optimizer import files
 from optimizer.architecture import LayerShape
 from optimizer.float_layers import FloatLayers
@@ -55,14 +56,17 @@ class CandidateRecord(_Record):
     refused: str | None = None
     race: tuple[RaceHeat, ...] = ()
     chosen: bool = False
-    cut: str = "dense"  # the pattern's own name: dense, width, depth, unstructured, block
+    cut: str = "dense"  # the pattern's own name: dense, width, depth, unstructured, block, 2:4
     importance: str | None = None  # by which heads and neurons of a width are ranked
+    zeros_by: str | None = None  # by which weights become zero
+    layer_zeros: tuple[LayerZeros, ...] = ()  # each layer's share of zeros, where they differ
 
 
 class CompressionRound(_Record):
     """One round of the gradual compression: the shape it ended with and what it scored on dev (PyTorch).
 
-    `kept_start`: no step scored better than the weights before the first one, which therefore stayed.
+    `kept_start`: no step scored better than the weights before the first one, which therefore stayed. `layer_zeros`:
+    each layer's share of zeros, where they differ.
     """
 
     name: str
@@ -72,6 +76,7 @@ class CompressionRound(_Record):
     dev: float
     seconds: float
     sparsity: float = 0.0
+    layer_zeros: tuple[LayerZeros, ...] = ()
     kept_start: bool = False
 
 

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 
 from benchmarks.workload import Workload
 from hardware_profiles.latency_model import LatencyModel
+from hardware_profiles.layer_zeros import Sparsity
 from hardware_profiles.profile import Anchor, LatencyProfile
 from hardware_profiles.profile_request import SKIPPED
 from hardware_profiles.runtimes import Runtime
 from hardware_profiles.shape import HasShape
 from hardware_profiles.unit import Pattern
+from optimizer.pruning.patterns import NOfM, Zeros
 
-__all__ = ["Engine", "anchors_of"]
+__all__ = ["Engine", "anchors_of", "has_kernel"]
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,18 @@ class Engine:
         """Which zeros it makes use of at a precision; None for a runtime that multiplies by them."""
         return SKIPPED.get(precision) if self.skips_zeros else None
 
+    def tells(self, pattern: Zeros) -> bool:
+        """Whether its profile says what such zeros bring: n of m only where the runtime has a kernel for that."""
+        return not isinstance(pattern, NOfM) or has_kernel(self.runtime, pattern.n, pattern.m)
+
     def with_anchor(self, *anchors: Anchor) -> Engine:
         """The same engine with a latency model that has learned what real models took."""
         return Engine.of(self.profile.with_anchor(*anchors), skips_zeros=self.skips_zeros)
+
+
+def has_kernel(runtime: Runtime, n: int, m: int) -> bool:
+    """Whether a runtime is faster where n of every m inputs are left: it then lists (n, m) in `n_of_m`. No CPU's is."""
+    return (n, m) in getattr(runtime, "n_of_m", ())
 
 
 def anchors_of(
@@ -62,7 +73,7 @@ def anchors_of(
     ms: Iterable[float],
     *,
     pattern: Pattern = "dense",
-    sparsity: float = 0.0,
+    sparsity: Sparsity = 0.0,
 ) -> tuple[Anchor, ...]:
     """A real model that took `ms` milliseconds at each length of the workload, in their order: an anchor at each."""
     return tuple(

@@ -12,11 +12,13 @@ from typing import Literal
 from benchmarks.errors import TrimfitError
 from hardware_profiles.device import resolve
 from optimizer import files
+from optimizer.cut_schedule import DEFAULT_CUT_SCHEDULE, CutSchedule
 from optimizer.distillation.black_box.endpoint import Endpoint
 from optimizer.distillation.catalog import DEFAULT_OBJECTIVE
 from optimizer.effort import DEFAULT, Effort
 from optimizer.model_folder import inspect_folder
 from optimizer.pruning.importance import DEFAULT_IMPORTANCE, Importance
+from optimizer.pruning.patterns import DEFAULT_ZEROS_BY, ZerosBy
 from optimizer.table_files import data_files, scored_file
 from optimizer.target import DEFAULT_TARGET, Target
 from optimizer.tasks import Columns
@@ -54,6 +56,8 @@ class Job:
     labels: tuple[str, ...] = ()  # NAME or NAME=WORD
     distill: str = DEFAULT_OBJECTIVE
     importance: Importance = DEFAULT_IMPORTANCE
+    zeros_by: ZerosBy = DEFAULT_ZEROS_BY
+    schedule: CutSchedule = DEFAULT_CUT_SCHEDULE
     effort: Effort = DEFAULT
     seed: int = 0
     _last: list[float] = field(default_factory=lambda: [time.monotonic()], compare=False, repr=False)
@@ -124,6 +128,8 @@ class Job:
             "teacher": self._teacher_identity(),
             "distill": self.distill,
             "importance": self.importance,
+            "zeros_by": self.zeros_by,
+            "schedule": self.schedule,
             "effort": self.effort.name,
             "seed": self.seed,
         }

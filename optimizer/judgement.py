@@ -13,9 +13,22 @@ from optimizer.candidates import Candidate, PricesAt, shape_of
 from optimizer.engine import Engine
 from optimizer.pruning.curves import curve_rows, divergence
 from optimizer.pruning.cutting import corrects
-from optimizer.pruning.patterns import Block, Dense, Depth, Plan, Uniform, Unstructured, View, Width, Zeros, propose
+from optimizer.pruning.patterns import (
+    Block,
+    Dense,
+    Depth,
+    NOfM,
+    Plan,
+    Uniform,
+    Unstructured,
+    View,
+    Width,
+    Zeros,
+    propose,
+)
 from optimizer.pruning.sensitivity import loss_of_plan
 from optimizer.pruning.zeros import set_zeros
+from optimizer.pruning.zeros_choice import fewest_zeros
 from optimizer.setting import Setting
 from optimizer.target import MaxDrop
 
@@ -38,11 +51,20 @@ class Judge:
 
     def judged(self, pattern: Any, precision: str, engine: Engine) -> Candidate:
         """The candidate of a pattern, refused with a reason where it cannot pay."""
+        candidate = self._drafted(pattern, precision, engine)
+        if candidate.refused:
+            return candidate
+        rounding = self.setting.baseline(precision, engine.name).divergence
+        return replace(candidate, estimated_loss=self._estimated_loss(pattern, rounding, candidate.plan))  # slow
+
+    def _drafted(self, pattern: Any, precision: str, engine: Engine) -> Candidate:
+        """The candidate without its loss."""
         prices = self.setting.prices(precision, engine.name)
         plan = self._plan(pattern, prices)
         whole = self.view.architecture
         shape = whole if plan is None else shape_of(whole, plan)
-        zeros = (pattern.word, pattern.sparsity) if isinstance(pattern, Zeros) else ()
+        seen = isinstance(pattern, Zeros) and engine.tells(pattern)
+        zeros = (pattern.word, pattern.shares) if seen else ()
         candidate = Candidate(
             name=_name(pattern, precision, shape, whole, engine) + self._where(engine),
             pattern=pattern,
@@ -54,10 +76,7 @@ class Judge:
             estimated_loss=math.inf,
         )
         reason = self._refusal(candidate, prices, engine)
-        if reason:
-            return candidate.refuse(reason)
-        rounding = self.setting.baseline(precision, engine.name).divergence
-        return replace(candidate, estimated_loss=self._estimated_loss(pattern, rounding, plan))  # the slow part
+        return candidate.refuse(reason) if reason else candidate
 
     def with_zeros(self, precision: str, engine: Engine) -> Candidate:
         """The candidate with the fewest zeros that reach the target on a runtime that skips them; else with the most.
@@ -65,9 +84,14 @@ class Judge:
         Raises TrimfitError when no zeros were measured.
         """
         kind = _ZEROS[engine.skipped(precision) or "unstructured"]
-        prices = self.setting.prices(precision, engine.name)
-        least = prices.least_sparsity(self.view.architecture, kind.word, self.target_ms * SAFETY)
-        return self.judged(kind(prices.sparsity_range(kind.word)[1] if least is None else least), precision, engine)
+        prices, by, wanted = self.setting.prices(precision, engine.name), self.setting.zeros_by, self.target_ms * SAFETY
+        least = prices.least_sparsity(self.view.architecture, kind.word, wanted)
+        even = kind(prices.sparsity_range(kind.word)[1] if least is None else least, by)
+        drafted = self._drafted(even, precision, engine)
+        if drafted.refused:
+            return drafted
+        teacher, rows = self.setting.teacher, self.setting.calibration
+        return self.judged(fewest_zeros(kind, by, teacher, prices, wanted, rows) or even, precision, engine)
 
     def _where(self, engine: Engine) -> str:
         """What a name says of a runtime: nothing of the stock one, and zeros tell of the one that skips them."""
@@ -125,7 +149,9 @@ class Judge:
         return None
 
     def _refusal_of_zeros(self, candidate: Candidate, prices: PricesAt, engine: Engine) -> str | None:
-        speedup = prices.zeros_speedup(candidate.zeros, candidate.sparsity)
+        if not engine.tells(candidate.pattern):
+            return refusals.no_kernel(candidate.name, engine.name, candidate.cut)
+        speedup = prices.zeros_speedup(candidate.zeros, candidate.shares)
         measured = candidate.name, speedup, engine.name
         if engine.skips_zeros:
             dense_ms = prices.predict(candidate.architecture).ms
@@ -173,5 +199,7 @@ def _name(pattern: Any, precision: str, shape: Architecture, whole: Architecture
         return f"depth {shape.depth}/{whole.depth} {precision}"
     if isinstance(pattern, Zeros):
         operators = " with sparse operators" if engine.skips_zeros else ""
+        if isinstance(pattern, NOfM):
+            return f"{pattern.n}:{pattern.m} {precision}{operators}"
         return f"{pattern.word} {100 * pattern.sparsity:.0f} % {precision}{operators}"
     return f"{type(pattern).__name__.lower()} {precision}"

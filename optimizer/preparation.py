@@ -20,17 +20,19 @@ from hardware_profiles.runtimes import STOCK, Runtime, get, refused, runtimes
 from optimizer.architecture import Architecture
 from optimizer.baselines import measure_baselines
 from optimizer.candidates import PATTERNS, PricesAt
+from optimizer.cut_schedule import check_cut_schedule
 from optimizer.distillation.black_box import BlackBox
 from optimizer.distillation.catalog import objective_named
 from optimizer.distillation.imitation import check_teacher
 from optimizer.effort import Effort
 from optimizer.encoding import Encoded, typical_length
-from optimizer.engine import Engine, anchors_of
+from optimizer.engine import Engine, anchors_of, has_kernel
 from optimizer.evaluation.held_out import held_out_sets, read_also
 from optimizer.job import DATA, Job
 from optimizer.model_folder import inspect_folder
 from optimizer.progress import Progress
 from optimizer.pruning.importance import IMPORTANCES
+from optimizer.pruning.patterns import ZEROS_BY, NOfM, n_of_m_named
 from optimizer.scoring import check_metric
 from optimizer.setting import Baseline, Setting
 from optimizer.target import MaxDrop
@@ -54,6 +56,8 @@ def prepare(job: Job, progress: Progress) -> Setting:
     _check_pattern(job.pattern)
     objective = objective_named(job.distill)
     _check_importance(job.importance)
+    _check_zeros_by(job.zeros_by)
+    check_cut_schedule(job.schedule, job.zeros_by)
     found = inspect_folder(job.model)
     black_box = None if job.teacher is None else BlackBox(job.teacher, job.labels, job.data, job.columns)
     tokenizer = load_tokenizer(job.model)
@@ -133,6 +137,8 @@ def prepare(job: Job, progress: Progress) -> Setting:
         importance=job.importance,
         lesson=lesson,
         own_logits=teacher.own_logits,
+        zeros_by=job.zeros_by,
+        schedule=job.schedule,
     )
 
 
@@ -267,8 +273,21 @@ def _check_precision(precision: str | None) -> None:
 
 
 def _check_pattern(pattern: str | None) -> None:
-    if pattern not in (None, *PATTERNS):
-        raise TrimfitError(f"got --pattern {pattern}, expected one of {', '.join(PATTERNS)}")
+    if groups := n_of_m_named(pattern or ""):
+        n, m = groups
+        NOfM(n=n, m=m)
+        if not any(has_kernel(runtime, n, m) for runtime in runtimes()):
+            raise TrimfitError(
+                f"got --pattern {pattern}, expected zeros that a runtime here is faster with: none has a kernel for"
+                f" {pattern}, no CPU's has; take unstructured or block"
+            )
+    elif pattern not in (None, *PATTERNS):
+        raise TrimfitError(f"got --pattern {pattern}, expected one of {', '.join(PATTERNS)} or e.g. 2:4")
+
+
+def _check_zeros_by(zeros_by: str) -> None:
+    if zeros_by not in ZEROS_BY:
+        raise TrimfitError(f"got --zeros-by {zeros_by}, expected one of {', '.join(ZEROS_BY)}")
 
 
 def _check_importance(importance: str) -> None:

@@ -18,7 +18,8 @@ from optimizer.decision_record import RaceHeat
 from optimizer.distillation.trainer import Schedule, steps_within, train
 from optimizer.pruning.cutting import cut
 from optimizer.pruning.patterns import Zeros
-from optimizer.pruning.zeros import KeepZeros, set_zeros
+from optimizer.pruning.zeros import set_zeros
+from optimizer.pruning.zeros_training import makes_zeros, training_zeros
 from optimizer.setting import Setting, learning_rates
 from optimizer.surgery import SurgeryReport
 
@@ -74,7 +75,7 @@ def _start(setting: Setting, candidate: Candidate) -> tuple[PreTrainedModel, Sur
     origin = SurgeryReport.untouched(Architecture.of(model))
     if candidate.changes_shape and candidate.plan is not None:
         model, origin = cut(model, candidate.pattern, candidate.plan, setting.calibration)
-    if isinstance(candidate.pattern, Zeros):
+    if isinstance(candidate.pattern, Zeros) and not makes_zeros(candidate.pattern):
         set_zeros(model, candidate.pattern, setting.calibration)
     return model, origin
 
@@ -105,18 +106,20 @@ def _train(setting: Setting, runner: _Runner, minutes: float, heat: int) -> int:
         origin=runner.origin,
     )
     shutil.rmtree(folder, ignore_errors=True)  # of an interrupted race, whose shapes may have been others
-    train(
-        runner.model,
-        setting.train,
-        setting.dev,
-        objective=setting.objective,
-        schedule=replace(schedule, steps=steps, minutes=minutes),
-        metric=setting.task.metric,
-        folder=folder,
-        teacher=setting.teacher,
-        origin=runner.origin,
-        callbacks=[KeepZeros(runner.model)] if runner.candidate.sparsity else [],
-    )
+    pattern, first = runner.candidate.pattern, heat == 0
+    with training_zeros(runner.model, pattern, make=first) as callbacks:
+        train(
+            runner.model,
+            setting.train,
+            setting.dev,
+            objective=setting.objective,
+            schedule=replace(schedule, steps=steps, minutes=minutes, takes_last=first and makes_zeros(pattern)),
+            metric=setting.task.metric,
+            folder=folder,
+            teacher=setting.teacher,
+            origin=runner.origin,
+            callbacks=callbacks,
+        )
     shutil.rmtree(folder, ignore_errors=True)
     return steps
 

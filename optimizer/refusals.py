@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["multiplied", "not_paying", "too_few_zeros", "too_little_at_most", "too_slow_at_its_smallest"]
+__all__ = ["multiplied", "no_kernel", "not_paying", "too_few_zeros", "too_little_at_most", "too_slow_at_its_smallest"]
 
 
 def multiplied(name: str, speedup: float, runtime: str) -> str:
     """Zeros on a runtime that gains nothing by them."""
     return f"{_measured(name, speedup, runtime)}: this runtime does not skip zeros"
+
+
+def no_kernel(name: str, runtime: str, groups: str) -> str:
+    """Groups of zeros, such as 2:4, on a runtime that multiplies by them."""
+    return f"{name}: {runtime} has no kernel for {groups}, no more than any CPU: it would multiply by these zeros"
 
 
 def not_paying(name: str, speedup: float, runtime: str, precision: str) -> str:

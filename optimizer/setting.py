@@ -13,9 +13,11 @@ from transformers import PreTrainedModel
 from benchmarks.errors import TrimfitError
 from benchmarks.workload import Workload
 from hardware_profiles.device import Device
+from hardware_profiles.layer_zeros import Sparsity, has_zeros
 from hardware_profiles.runtimes import STOCK, Runtime
 from optimizer.architecture import Architecture
 from optimizer.candidates import Candidate, PricesAt
+from optimizer.cut_schedule import DEFAULT_CUT_SCHEDULE, CutSchedule
 from optimizer.distillation.black_box.lesson import Lesson
 from optimizer.effort import Effort
 from optimizer.encoding import Encoded
@@ -25,6 +27,7 @@ from optimizer.float_layers import FloatLayers, LinearGroup, carried, share_of
 from optimizer.manifest import VocabularyFacts
 from optimizer.progress import Progress
 from optimizer.pruning.importance import DEFAULT_IMPORTANCE, Importance
+from optimizer.pruning.patterns import DEFAULT_ZEROS_BY, ZerosBy
 from optimizer.target import Target
 from optimizer.tasks import Task
 
@@ -100,6 +103,8 @@ class Setting:
     importance: Importance = DEFAULT_IMPORTANCE  # of heads and neurons
     lesson: Lesson | None = None  # what a black box taught
     own_logits: np.ndarray | None = None  # the teacher's on `train` alone, where the lesson is mixed in there
+    zeros_by: ZerosBy = DEFAULT_ZEROS_BY
+    schedule: CutSchedule = DEFAULT_CUT_SCHEDULE
 
     @property
     def allowed_baselines(self) -> tuple[Baseline, ...]:
@@ -149,12 +154,14 @@ class Setting:
         """What the teacher needs in fp32 as the candidate runs, as a student counts that keeps these of its layers."""
         return carried(self.baseline(candidate.precision, candidate.runtime).groups, survivors)
 
-    def corrected(self, name: str, candidate: Candidate, shape: Architecture, sparsity: float, *ms: float) -> Setting:
+    def corrected(
+        self, name: str, candidate: Candidate, shape: Architecture, sparsity: Sparsity, *ms: float
+    ) -> Setting:
         """The same setting with a latency model that has learned what a real model took, at each of its lengths.
 
         The profile knows nothing of layers that stay in fp32: their predicted part of the time is taken off.
         """
-        zeros = candidate.zeros if sparsity else "dense"
+        zeros = candidate.zeros if has_zeros(sparsity) else "dense"
         prices = self.prices(candidate.precision, candidate.runtime)
         plain = replace(prices, in_fp32={})
         share = plain.predict(shape, zeros, sparsity).ms / prices.predict(shape, zeros, sparsity).ms

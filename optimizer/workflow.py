@@ -6,13 +6,13 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from transformers import set_seed
+from transformers import PreTrainedModel, set_seed
 
 from benchmarks.errors import TrimfitError
 from optimizer.architecture import Architecture
 from optimizer.artefact import Artefact, build
 from optimizer.candidates import Candidate
-from optimizer.compression import Student, compress, cut_and_train, predicted_ms, recover, untouched
+from optimizer.compression import Student, begin, compress, cut_and_train, predicted_ms, recover, untouched
 from optimizer.decision import Decision, decide, reason_of_runtime
 from optimizer.decision_record import Correction, DecisionRecord
 from optimizer.deployment.folder import Deployment, publish, stage_files
@@ -129,7 +129,8 @@ def _as_fast_as_allowed(setting: Setting, decision: Decision) -> tuple[Student, 
     assert decision.winner is not None
     winner = decision.winner
     lowest = setting.target.lowest_score(setting.baselines[0].dev)
-    trail = _trail(setting, winner, untouched(setting, decision.view), lowest - SLACK)
+    start, rewind_to = begin(setting, winner, decision.view)
+    trail = _trail(setting, winner, start, lowest - SLACK, rewind_to)
     for number, student in enumerate(reversed(trail[1:][-MOST_RECOVERIES:])):
         name = f"recovery {number + 1}"
         recovered = recover(setting, student, winner, name=name, minutes=setting.effort.recover_minutes)
@@ -140,19 +141,34 @@ def _as_fast_as_allowed(setting: Setting, decision: Decision) -> tuple[Student, 
         setting.progress.say(f"{name}: dev {dev:.4f} as deployed, {lowest:.4f} wanted; going back to a larger shape")
     good = [b for b in setting.allowed_baselines if b.dev >= lowest]
     allowed = min(good or setting.allowed_baselines, key=lambda b: b.ms)  # none good enough: the target is missed
-    return trail[0], decision.dense(allowed)
+    return untouched(setting), decision.dense(allowed)
 
 
-def _trail(setting: Setting, winner: Candidate, start: Student, lowest: float) -> list[Student]:
-    """Ever smaller students, each `STRIDE` faster than the one before, as long as dev stays above `lowest`."""
+def _trail(
+    setting: Setting, winner: Candidate, start: Student, lowest: float, rewind_to: PreTrainedModel | None = None
+) -> list[Student]:
+    """Ever smaller students, each `STRIDE` faster than the one before, as long as dev stays above `lowest`.
+
+    Each is cut from the one before it, or all from the first where one cut is to be enough.
+    """
     trail = [start]
+    at_once = setting.schedule == "one-shot"
     minutes = setting.effort.compress_minutes / setting.effort.rounds
     while (winner.changes_shape or winner.sparsity) and len(trail) <= MOST_STRIDES:
         # from what the last one takes: a whole layer, or the fewest zeros that pay, may have been more than a stride
         budget = predicted_ms(setting, winner, trail[-1]) / STRIDE
         name = f"round {len(trail)}"
-        student = cut_and_train(setting, trail[-1], winner, budget, name=name, minutes=minutes, only_smaller=True)
-        if student.form == trail[-1].form or student.dev < lowest:
+        student = cut_and_train(
+            setting,
+            trail[0 if at_once else -1],
+            winner,
+            budget,
+            name=name,
+            minutes=minutes,
+            only_smaller=True,
+            rewind_to=rewind_to,
+        )
+        if student.form in (trail[-1].form, start.form) or student.dev < lowest:
             break
         trail.append(student)
     return trail
@@ -191,14 +207,14 @@ def _finished(setting: Setting, student: Student, winner: Candidate) -> tuple[_F
         finish = _measured(setting, student, winner, len(corrections))
         measured = finish.proof.student.median * 1e3
         clock = finish.proof.clock(setting.baseline(winner.precision, winner.runtime))
-        shape, sparsity = student.form
+        shape, shares = student.form
         corrections.append(
             Correction(
                 predicted_ms=clock * predicted_ms(setting, winner, student),
                 measured_ms=measured,
                 speedup=finish.proof.versus_teacher.speedup,
                 layers=shape.layers,
-                sparsity=sparsity,
+                sparsity=student.sparsity,
             )
         )
         if isinstance(target, MaxDrop) or finish.proof.meets(setting, finish.dev):
@@ -206,7 +222,7 @@ def _finished(setting: Setting, student: Student, winner: Candidate) -> tuple[_F
         if len(corrections) > MOST_CORRECTIONS:
             return finish, corrections
         took = (part.median_ms / clock for part, _ in finish.proof.student.parts)
-        setting = setting.corrected(f"student {len(corrections)}", winner, shape, sparsity, *took)
+        setting = setting.corrected(f"student {len(corrections)}", winner, shape, shares, *took)
         if setting.pattern is None and not isinstance(winner.pattern, Zeros):  # of which there can be more
             winner = replace(winner, pattern=Width(setting.importance))  # the finest cuts there are, whatever led here
         # against the teacher as timed beside the student, and a little lower each time

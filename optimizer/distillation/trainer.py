@@ -55,6 +55,7 @@ class Schedule:
     evaluations: int = 6
     minutes: float = math.inf  # a machine that got busy may take OVERTIME times as long, then training ends early
     patience: int = 0  # evaluations without a better dev score that end the second half; 0 never stops early
+    takes_last: bool = False  # where the model is cut meanwhile: an earlier score is not of what it is to be
     seed: int = 0
 
 
@@ -202,7 +203,7 @@ class _BestWeights(TrainerCallback):
     ) -> None:
         self.model, self.dev, self.metric, self.advance = model, dev, metric, advance
         self.every = max(1, schedule.steps // schedule.evaluations)
-        self.patience, self.last = schedule.patience, schedule.steps
+        self.patience, self.last, self.takes_last = schedule.patience, schedule.steps, schedule.takes_last
         self.weights, self.note = folder / "best.safetensors", folder / "best.json"
         self.score, self.step, self.latest_step = -math.inf, 0, 0
         self.saved_at = time.monotonic()
@@ -217,7 +218,7 @@ class _BestWeights(TrainerCallback):
         self.latest_step = step
         value = score(self.dev.labels, predict(self.model, self.dev, exact=False), self.metric)
         logger.info("step %d: dev %s %.4f", step, self.metric, value)
-        if value > self.score:
+        if value > self.score or self.takes_last:
             self.score, self.step = value, step
             state = {name: tensor.detach().contiguous().clone() for name, tensor in self.model.state_dict().items()}
             files.write_atomically(self.weights, lambda path: save_file(state, path))

@@ -6,10 +6,13 @@ know patterns only through this function.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field, replace
 from functools import singledispatch
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol, get_args
 
+from benchmarks.errors import TrimfitError
+from hardware_profiles.layer_zeros import LayerZeros, Sparsity
 from hardware_profiles.unit import Kind, Pattern
 from optimizer.architecture import Architecture
 from optimizer.pruning.allocation import Option, allocate
@@ -17,9 +20,36 @@ from optimizer.pruning.importance import DEFAULT_IMPORTANCE, Importance
 from optimizer.pruning.sensitivity import Sensitivity
 from optimizer.surgery import LayerPlan
 
-__all__ = ["Block", "Dense", "Depth", "Plan", "Prices", "Uniform", "Unstructured", "View", "Width", "Zeros", "propose"]
+__all__ = [
+    "DEFAULT_ZEROS_BY",
+    "ZEROS_BY",
+    "Block",
+    "Dense",
+    "Depth",
+    "NOfM",
+    "Plan",
+    "Prices",
+    "Uniform",
+    "Unstructured",
+    "View",
+    "Width",
+    "Zeros",
+    "ZerosBy",
+    "n_of_m_named",
+    "propose",
+]
 
 Plan = list["LayerPlan | None"]
+
+ZerosBy = Literal["second-order", "second-order-even", "magnitude", "magnitude-global", "movement"]
+"""By what weights become zero, and how many in each layer.
+
+"second-order": where outputs change least, the others making up for it, and in each layer as many as its milliseconds
+and its error say; "second-order-even": the same share in every layer. "magnitude": the smallest, the same share in
+every layer; "magnitude-global": the smallest of all together. "movement": those that training drives towards zero.
+"""
+ZEROS_BY: tuple[ZerosBy, ...] = get_args(ZerosBy)
+DEFAULT_ZEROS_BY: ZerosBy = "second-order"
 
 
 class Prices(Protocol):
@@ -75,10 +105,25 @@ class Depth:
 
 @dataclass(frozen=True)
 class Zeros:
-    """A share of every linear layer's weights becomes zero; nothing is removed."""
+    """A share of the linear layers' weights becomes zero; nothing is removed.
+
+    `sparsity` is the share in all of them together, which every layer has alike unless `layers` tells each one's.
+    """
 
     sparsity: float
+    by: ZerosBy = DEFAULT_ZEROS_BY
+    layers: tuple[LayerZeros, ...] = ()
     word: ClassVar[Pattern]
+
+    @property
+    def shares(self) -> Sparsity:
+        """What latency depends on: one share, or every layer's own."""
+        return self.layers or self.sparsity
+
+    def times(self, factor: float) -> Zeros:
+        """The same with a part of the zeros."""
+        layers = tuple(layer.times(factor) for layer in self.layers)
+        return replace(self, sparsity=self.sparsity * factor, layers=layers)
 
 
 @dataclass(frozen=True)
@@ -93,6 +138,34 @@ class Block(Zeros):
     """Weights become zero in blocks of 4 consecutive inputs of one output, as int8 kernels multiply them."""
 
     word: ClassVar[Pattern] = "block"
+
+
+@dataclass(frozen=True)
+class NOfM(Zeros):
+    """Of every m consecutive inputs of an output n stay, 2 of 4 where a GPU has kernels for that.
+
+    Raises TrimfitError where n is not below m.
+    """
+
+    sparsity: float = field(init=False)
+    n: int = 2
+    m: int = 4
+    word: ClassVar[Pattern] = "n:m"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.n < self.m:
+            raise TrimfitError(f"got {self.n}:{self.m}, expected n:m with n below m, e.g. 2:4: name fewer to keep")
+        object.__setattr__(self, "sparsity", 1 - self.n / self.m)
+
+    def times(self, factor: float) -> NOfM:
+        """The same with fewer zeros in every group, at least one."""
+        return replace(self, n=self.m - max(1, round(factor * (self.m - self.n))))
+
+
+def n_of_m_named(name: str) -> tuple[int, int] | None:
+    """(n, m) of a name such as "2:4"; None for other names."""
+    found = re.fullmatch(r"(\d+):(\d+)", name)
+    return (int(found[1]), int(found[2])) if found else None
 
 
 @singledispatch

@@ -8,12 +8,14 @@ Boza 2024, "Fast and Effective Weight Update for Pruned Large Language Models"; 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import torch
 import torch.nn.functional as F
 
-from optimizer.pruning.masks import least
+from optimizer.pruning.masks import least, n_of_m_mask
 
-__all__ = ["DAMPING", "damped", "least_squares", "remove"]
+__all__ = ["DAMPING", "damped", "least_squares", "output_error", "removals", "remove", "remove_n_of_m"]
 
 DAMPING = 0.01  # of the mean of H's diagonal, added to it: calibration rows that are few leave H singular
 STRIDES = 4  # three times as many lower the divergence by another 5 to 20 %, in twice the time
@@ -45,11 +47,45 @@ def remove(
     w, start = original, float((_costs(original, inverse, group) == 0).float().mean())
     for stride in range(strides):
         share = sparsity - (sparsity - start) * (1 - (stride + 1) / strides) ** 3
-        costs = _costs(w, inverse, group)
-        gone = least(costs, round(share * costs.numel()))
-        keep = ~gone.repeat_interleave(group, dim=1)[:, : w.shape[1]]
+        keep = _cheapest_gone(w, inverse, share, group)
         w = least_squares(original, hessian, keep, w, ITERATIONS if stride == strides - 1 else ROUGH_ITERATIONS)
     return w.to(weight.dtype)
+
+
+def removals(
+    weight: torch.Tensor, hessian: torch.Tensor, sparsities: Sequence[float], group: int = 1
+) -> Iterator[torch.Tensor]:
+    """The weight at each of these rising shares of zeros in turn, each cut on from the one before as `remove` does.
+
+    What is zero already stays zero, be that more than a share asks for.
+    """
+    original = weight.detach().float()
+    inverse = torch.linalg.inv(hessian.double()).diagonal().float()
+    w, start = original, float((_costs(original, inverse, group) == 0).float().mean())
+    for share in sparsities:
+        w = least_squares(original, hessian, _cheapest_gone(w, inverse, max(start, share), group), w)
+        yield w.to(weight.dtype)
+
+
+def remove_n_of_m(weight: torch.Tensor, hessian: torch.Tensor, n: int, m: int) -> torch.Tensor:
+    """The weight with n of every m consecutive inputs left, moved so that outputs change least.
+
+    As SparseGPT does (Frantar and Alistarh 2023, section 3.3), but one weight of every group at a time: those left make
+    up for it before the next one is chosen. What is zero already goes first.
+    """
+    original = weight.detach().float()
+    inverse = torch.linalg.inv(hessian.double()).diagonal().float()
+    w = original
+    for left in range(m - 1, n - 1, -1):
+        keep = n_of_m_mask(_costs(w, inverse, 1), left, m) & (original != 0)
+        w = least_squares(original, hessian, keep, w, ITERATIONS if left == n else ROUGH_ITERATIONS)
+    return w.to(weight.dtype)
+
+
+def output_error(before: torch.Tensor, after: torch.Tensor, hessian: torch.Tensor) -> float:
+    """tr(D H D^T) with D = after - before: how much a layer's outputs change, summed over outputs, a token."""
+    change = after.detach().float() - before.detach().float()
+    return float(((change @ hessian) * change).sum())
 
 
 def least_squares(
@@ -82,6 +118,13 @@ def least_squares(
         before, ry = ry, (r * y).sum(dim=1, keepdim=True)
         p = y + ry / before.clamp_min(torch.finfo(ry.dtype).tiny) * p
     return w
+
+
+def _cheapest_gone(w: torch.Tensor, inverse: torch.Tensor, share: float, group: int) -> torch.Tensor:
+    """True at the weights that stay [outputs, inputs] when this share of the groups goes, those of least cost."""
+    costs = _costs(w, inverse, group)
+    gone = least(costs, round(share * costs.numel()))
+    return ~gone.repeat_interleave(group, dim=1)[:, : w.shape[1]]
 
 
 def _costs(w: torch.Tensor, inverse: torch.Tensor, group: int) -> torch.Tensor:

@@ -23,7 +23,7 @@ from optimizer.report.group_rows import GroupRow, group_rows
 
 __all__ = ["write_report"]
 
-_ZEROS = {"unstructured": "", "block": " in blocks of 4 inputs"}
+_ZEROS = {"unstructured": "", "block": " in blocks of 4 inputs", "n:m": " in groups of inputs"}
 _LEAST_GROUP_AXIS = 0.01  # one point: smaller differences are not blown up to full width
 _FILTERS = {
     "ms": wording.milliseconds,

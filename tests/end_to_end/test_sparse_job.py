@@ -6,16 +6,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
+from transformers import PreTrainedModel
 
 import optimizer
 from benchmarks.errors import TrimfitError
+from hardware_profiles.layer_zeros import Sparsity
 from hardware_profiles.runtimes.sparse.library import library_path
 from optimizer.decision import Decision, decide
 from optimizer.effort import Effort
 from optimizer.files import sha256
 from optimizer.progress import Silent
 from optimizer.proof import Proof
+from optimizer.pruning.parts import all_parts, share_of
 from optimizer.setting import Setting
 
 
@@ -63,7 +65,9 @@ def test_zeros_win_the_main_job_where_nothing_else_may(
     sparsities = [correction.sparsity for correction in decision.corrections]
     assert sparsities == sorted(set(sparsities)), "a missed target raises the sparsity"
     assert sparsities[-1] == manifest.student.sparsity
-    check_zeros(deployment.model(), manifest.student.pattern, manifest.student.sparsity)
+    last = decision.rounds[-1]
+    check_zeros(deployment.model(), manifest.student.pattern, last.layer_zeros or last.sparsity)
+    assert next(c for c in decision.candidates if c.chosen).zeros_by == "second-order"
     assert manifest.files[library_name()] == f"sha256:{sha256(out / library_name())}"
     assert decision.runtime_options["custom_op_library"] == library_name()
     assert f"{100 * manifest.student.sparsity:.0f}" in (out / "report.html").read_text(encoding="utf-8")
@@ -73,10 +77,10 @@ def test_zeros_win_the_main_job_where_nothing_else_may(
     assert done.stdout.split("\t")[0] in {"high", "low"}
 
 
-def check_zeros(model: torch.nn.Module, pattern: str, sparsity: float) -> None:
-    for name, weight in model.named_parameters():
-        if "encoder.layer" in name and weight.dim() == 2:
-            zeros = (weight == 0).float()
+def check_zeros(model: PreTrainedModel, pattern: str, shares: Sparsity) -> None:
+    for part in all_parts(model):
+        for name, linear in part.linears.items():
+            zeros = (linear.weight == 0).float()
             if pattern == "block":
-                zeros = zeros.reshape(len(weight), -1, 4).min(dim=2).values
-            assert zeros.mean().item() == pytest.approx(sparsity, abs=0.01), name
+                zeros = zeros.reshape(len(zeros), -1, 4).min(dim=2).values
+            assert zeros.mean().item() == pytest.approx(share_of(part, shares), abs=0.01), (part.layer, name)

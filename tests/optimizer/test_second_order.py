@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import combinations, pairwise
+
 import pytest
 import torch
 
-from optimizer.pruning.masks import magnitude_mask
-from optimizer.pruning.second_order import damped, least_squares, remove
+from optimizer.pruning.masks import magnitude_mask, n_of_m_mask
+from optimizer.pruning.second_order import damped, least_squares, output_error, removals, remove, remove_n_of_m
 
 
 def inputs_of_rank(rank: int, rows: int, inputs: int) -> torch.Tensor:
@@ -83,3 +85,61 @@ def test_outputs_change_less_than_where_the_smallest_weights_go_and_than_at_one_
     h = damped(hessian_of(x))
     strides, one, smallest = remove(w, h, 0.7), remove(w, h, 0.7, strides=1), w * magnitude_mask(w, 0.7)
     assert error(x, w, strides) < error(x, w, one) < 0.25 * error(x, w, smallest)
+
+
+def test_the_error_is_that_of_the_outputs_on_the_rows_that_the_hessian_is_of() -> None:
+    x, before, after = inputs_of_rank(4, 50, 6), weights(3, 6), weights(6, 3).T
+    assert output_error(before, after, hessian_of(x)) == pytest.approx(error(x, before, after) / len(x), rel=1e-4)
+
+
+def test_cutting_on_goes_through_every_share_with_ever_more_error() -> None:
+    x, w = inputs_of_rank(8, 400, 64), weights(16, 64)
+    h = damped(hessian_of(x))
+    shares = (0.3, 0.6, 0.9)
+    found = list(removals(w, h, shares))
+    assert [int((each == 0).sum()) for each in found] == [round(share * w.numel()) for share in shares]
+    errors = [output_error(w, each, h) for each in found]
+    assert errors == sorted(errors)
+    assert errors[0] > 0
+    assert all((later[earlier == 0] == 0).all() for earlier, later in pairwise(found))
+
+
+def test_cutting_on_gives_no_zero_back() -> None:
+    h, w = damped(hessian_of(inputs_of_rank(8, 400, 64))), weights(16, 64)
+    there = remove(w, h, 0.5)
+    (found,) = removals(there, h, (0.3,))
+    assert torch.equal(found == 0, there == 0)
+
+
+def test_of_every_four_inputs_goes_the_one_whose_loss_the_others_make_up_for_best() -> None:
+    """3:4 of one group: against each of the four choices with its least-squares solution."""
+    x, w = inputs_of_rank(3, 200, 4), weights(6, 4)
+    h = damped(hessian_of(x), 1e-6)
+    found = remove_n_of_m(w, h, 3, 4)
+    for row, got in zip(w, found, strict=True):
+        best = min(
+            (float((x @ row - x[:, kept] @ torch.linalg.lstsq(x[:, kept], x @ row).solution).square().sum()), kept)
+            for kept in (list(k) for k in combinations(range(4), 3))
+        )
+        assert (got != 0).nonzero().flatten().tolist() == best[1]
+        torch.testing.assert_close(
+            got[best[1]], torch.linalg.lstsq(x[:, best[1]], x @ row).solution, atol=2e-2, rtol=2e-2
+        )
+
+
+@pytest.mark.parametrize(("n", "m"), [(2, 4), (1, 4), (2, 8)])
+def test_n_of_every_m_inputs_stay_and_outputs_change_less_than_where_the_smallest_go(n: int, m: int) -> None:
+    x, w = inputs_of_rank(16, 800, 64), weights(32, 64)
+    h = damped(hessian_of(x))
+    found = remove_n_of_m(w, h, n, m)
+    assert (found.reshape(32, -1, m) != 0).sum(dim=2).unique().tolist() == [n]
+    smallest = w * n_of_m_mask(w.abs(), n, m)
+    assert error(x, w, found) < 0.5 * error(x, w, smallest)
+
+
+def test_zeros_in_a_group_go_first_and_stay() -> None:
+    h, w = damped(hessian_of(inputs_of_rank(8, 400, 8))), weights(4, 8)
+    w[:, [0, 5]] = 0.0
+    found = remove_n_of_m(w, h, 2, 4)
+    assert (found[:, [0, 5]] == 0).all()
+    assert (found.reshape(4, 2, 4) != 0).sum(dim=2).unique().tolist() == [2]

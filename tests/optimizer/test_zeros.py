@@ -29,10 +29,11 @@ from optimizer.decision import decide, reason_of_runtime
 from optimizer.deployment.folder import stage_files
 from optimizer.encoders import walk
 from optimizer.inference import predict
+from optimizer.preparation import _check_pattern
 from optimizer.pruning.curves import divergence
-from optimizer.pruning.masks import block_mask
-from optimizer.pruning.patterns import Block, Unstructured, Zeros
-from optimizer.pruning.zeros import KeepZeros, hessians, linear_weights, set_zeros
+from optimizer.pruning.masks import block_mask, global_shares, magnitude_mask, n_of_m_mask, top_mask
+from optimizer.pruning.patterns import Block, NOfM, Unstructured, Zeros, n_of_m_named
+from optimizer.pruning.zeros import KeepZeros, global_layers, hessians, linear_weights, set_zeros, sparsity_of
 from optimizer.setting import Setting
 from optimizer.target import LatencyMs, MaxDrop
 
@@ -54,11 +55,6 @@ def make_setting(make_classifier: Make, tokenizer: object, tmp_path: Path) -> Ca
     return lambda **options: made.setting(make_classifier(), tokenizer, tmp_path / "work", **options)
 
 
-def sparsity_of(model: PreTrainedModel) -> float:
-    weights = linear_weights(model)
-    return sum(int((w == 0).sum()) for w in weights) / sum(w.numel() for w in weights)
-
-
 # masks
 
 
@@ -72,6 +68,68 @@ def test_a_block_mask_drops_the_blocks_of_least_energy() -> None:
 def test_inputs_that_are_no_multiple_of_4_leave_a_smaller_block() -> None:
     kept = block_mask(torch.tensor([[1.0, 1, 1, 1, 9, 9]]), 0.5)
     assert kept.tolist() == [[False] * 4 + [True] * 2]
+
+
+def test_the_greatest_n_of_every_m_stay() -> None:
+    scores = torch.tensor([[3.0, 1, 2, 0, 5, 5, 5, 9], [0.0, 0, 0, 0, 1, 2, 3, 4]])
+    assert n_of_m_mask(scores, 2, 4).int().tolist() == [[1, 0, 1, 0, 1, 0, 0, 1], [1, 1, 0, 0, 0, 0, 1, 1]]
+    assert n_of_m_mask(scores, 1, 8).int().tolist() == [[0] * 7 + [1]] * 2
+    assert n_of_m_mask(scores[:, :5], 2, 4)[:, 4].tolist() == [True, True], "what is left of a row keeps as many"
+
+
+def test_a_group_is_worth_the_sum_of_its_members() -> None:
+    scores = torch.tensor([[-1.0, 4, 0, 0, 1, 1, 1, 1]])  # 3 and 4
+    assert top_mask(scores, 0.5, 4).tolist() == [[False] * 4 + [True] * 4]
+    assert top_mask(scores, 0.25).int().tolist()[0].count(0) == 2
+
+
+def test_one_threshold_takes_more_where_weights_are_small() -> None:
+    """Of 1 ... 8 and 0.1 ... 0.8 half go: the smaller set altogether but one, of the larger none but the least."""
+    large, small = torch.arange(1.0, 9).reshape(2, 4), torch.arange(1.0, 9).reshape(2, 4) / 10
+    assert global_shares([[large], [small]], 0.5) == [0.0, 1.0]
+    assert global_shares([[large], [small]], 9 / 16) == [1 / 8, 1.0]
+    assert global_shares([[large, small]], 0.25) == [0.25]
+    assert global_shares([[large], [small]], 0.25, group=4) == [0.0, 0.5]
+
+
+def test_global_magnitude_drops_the_smallest_of_all_layers(make_classifier: Make) -> None:
+    model = make_classifier()
+    with torch.no_grad():
+        walk(model).layers[1].up.weight.mul_(0.5)
+    before = torch.cat([weight.detach().abs().flatten() for weight in linear_weights(model)])
+    set_zeros(model, Unstructured(0.5, "magnitude-global"))
+    after = torch.cat([weight.detach().flatten() for weight in linear_weights(model)])
+    threshold = before.sort().values[round(0.5 * len(before))]
+    assert torch.equal(after == 0, before < threshold)
+    layers = global_layers(make_classifier(), 0.5, Unstructured(0.5, "magnitude-global"))
+    assert 0.4 < layers[0].ffn[0] < 0.6
+
+
+def test_local_magnitude_drops_the_same_share_everywhere(make_classifier: Make) -> None:
+    model = make_classifier()
+    expected = [weight * magnitude_mask(weight, 0.5) for weight in linear_weights(model)]
+    rows = made.rows(model)
+    set_zeros(model, Unstructured(0.5, "magnitude"), rows)
+    assert all(torch.equal(a, b) for a, b in zip(expected, linear_weights(model), strict=True))
+
+
+@pytest.mark.parametrize("by", ["second-order", "magnitude"])
+def test_groups_of_zeros_are_set_in_every_layer(make_classifier: Make, by: str) -> None:
+    model = make_classifier()
+    rows = made.rows(model)
+    found = set_zeros(copy.deepcopy(model), NOfM(n=2, m=4, by=by), rows)
+    for weight, before in zip(linear_weights(found), linear_weights(model), strict=True):
+        assert (weight.reshape(len(weight), -1, 4) != 0).sum(dim=2).unique().tolist() == [2]
+        kept = weight != 0
+        assert torch.equal(weight[kept], before[kept]) == (by == "magnitude"), "by second order the others move"
+
+
+def test_groups_are_named_as_they_are() -> None:
+    assert (n_of_m_named("2:4"), n_of_m_named("block")) == ((2, 4), None)
+    assert NOfM(n=1, m=4).sparsity == 0.75
+    assert NOfM(n=1, m=4).times(0.5) == NOfM(n=2, m=4)
+    with pytest.raises(TrimfitError, match="got 4:4, expected n:m with n below m"):
+        NOfM(n=4, m=4)
 
 
 def test_blocks_stay_zero_while_training(make_classifier: Make) -> None:
@@ -168,10 +226,29 @@ def test_zeros_are_not_set_where_the_dense_model_is_fast_enough(make_setting: Ca
     assert "no zeros are needed to reach 7.00 ms, 6.00 ms predicted without them" in str(found.refused)
 
 
+def test_groups_are_refused_where_no_kernel_is_for_them(make_setting: Callable[..., Setting]) -> None:
+    decision = decide(replace(make_setting(), pattern="2:4"))
+    found = made.candidate(decision, "2:4 fp32 with sparse operators", made.SPARSE)
+    assert (found.pattern, found.cut, found.predicted.ms) == (NOfM(by="second-order-even"), "2:4", pytest.approx(6.0))
+    assert found.refused == (
+        "2:4 fp32 with sparse operators: onnxruntime-cpu+sparse has no kernel for 2:4, no more than any CPU: it would"
+        " multiply by these zeros"
+    )
+    again = Candidate.from_record(found.record(6.0, chosen=False), found.architecture)
+    assert again.pattern == found.pattern
+
+
+def test_asking_for_groups_on_a_cpu_says_so_at_once() -> None:
+    with pytest.raises(TrimfitError, match=r"got --pattern 2:4, .* no CPU's has; take unstructured or block"):
+        _check_pattern("2:4")
+    with pytest.raises(TrimfitError, match=r"expected one of dense, .* or e\.g\. 2:4"):
+        _check_pattern("nothing")
+
+
 def test_blocks_are_tried_where_they_pay(make_setting: Callable[..., Setting]) -> None:
     decision = decide(make_setting(target=LatencyMs(1.0), pays={"fp32": True, "int8": True}))
     found = made.candidate(decision, "block", made.SPARSE)
-    assert found.pattern == Block(0.84)
+    assert found.pattern == Block(0.84, "second-order-even")
     assert found.pattern_name == "block"
 
 
