@@ -36,7 +36,9 @@ __all__ = ["SAFETY", "WORTHWHILE", "Judge", "fitting_plan"]
 
 WORTHWHILE = 1.10  # zeros that bring less than this are refused: they cost accuracy
 SAFETY = 0.97  # of the wanted latency is aimed at, so that the whole interval of the measured speed-up lies above it
-FITTING_ROUNDS = 5
+FITTING_ROUNDS = 10
+TIGHT = 0.995  # of the milliseconds asked for: a plan that uses as much is not bettered
+STEP_BELOW = 0.99  # as long as nothing fits: plans come in steps, the next of which may lie just above what is asked
 _ZEROS: dict[str, type[Zeros]] = {"unstructured": Unstructured, "block": Block}
 
 
@@ -172,7 +174,7 @@ def fitting_plan(pattern: Any, view: View, prices: PricesAt, target_ms: float) -
     """A plan whose whole shape is predicted to take at most `target_ms`, and hardly less.
 
     Patterns add up prices of single layers; caches make the sum of a small model less than that, so the sum asked for
-    is corrected by what the whole shape is predicted to take.
+    is corrected by what the whole shape is predicted to take. None where even the smallest takes longer.
     """
     best: tuple[float, Plan] | None = None
     asked = target_ms
@@ -183,7 +185,9 @@ def fitting_plan(pattern: Any, view: View, prices: PricesAt, target_ms: float) -
         ms = prices.predict(shape_of(view.architecture, plan)).ms
         if ms <= target_ms and (best is None or ms > best[0]):
             best = ms, plan
-        asked *= target_ms / ms
+        if best and best[0] >= TIGHT * target_ms:
+            break
+        asked *= target_ms / ms * (1.0 if best else STEP_BELOW)
     return best[1] if best else None
 
 

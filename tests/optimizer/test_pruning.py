@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from optimizer.compression import budgets
 from optimizer.encoding import Encoded
 from optimizer.gates import gated
 from optimizer.inference import predict
+from optimizer.judgement import fitting_plan
 from optimizer.pruning.curves import BlockCurve, divergence
 from optimizer.pruning.importance import IMPORTANCES, Importance, draw_labels, fisher, magnitude, taylor
 from optimizer.pruning.masks import magnitude_mask
@@ -233,6 +235,19 @@ def test_depth_drops_whole_layers_in_their_order(view: View) -> None:
     assert propose(Depth(), view, Prices(), 16.0) == [whole, whole]
     assert propose(Depth(), view, Prices(), 15.0) == [whole, None]
     assert propose(Depth(), view, Prices(), 8.0) is None
+
+
+def test_a_plan_is_found_where_whole_models_take_longer_than_their_layers_say(view: View) -> None:
+    """7 ms of layers and head take 8.0005: correcting the sum asked for alone would end just above 8 for ever."""
+
+    class Dearer(Prices):
+        def predict(self, architecture: Architecture) -> SimpleNamespace:
+            layers = sum(self.layer_ms(layer.heads, layer.ffn) for layer in architecture.layers)
+            return SimpleNamespace(ms=2 + layers + 1.0005)
+
+    plan = fitting_plan(Width(), view, Dearer(), 8.0)
+    assert plan is not None
+    assert cost(plan) == 6.0
 
 
 def test_uniform_keeps_the_same_share_of_every_layer(view: View) -> None:
