@@ -64,8 +64,8 @@ def optimize(
         threads: None takes all cores of the device.
         metric: "accuracy", "macro_f1" or "weighted_f1".
         precision: "fp32", "int8" or "int8-static": the only one the student may have; None leaves it to the decision.
-        pattern: "dense", "width", "uniform", "depth", "unstructured" or "block": the only way the student may be made
-            smaller.
+        pattern: "dense", "width", "uniform", "depth", "hidden" (fewer hidden dimensions, then "width"), "unstructured"
+            or "block": the only way the student may be made smaller.
         vocabulary: "trim" removes tokens that the training texts never use, "keep" none; None trims where that saves a
             third of the parameters and the dev score does not suffer.
         keep_vocabulary: text or data files whose tokens stay, too.

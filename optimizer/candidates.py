@@ -13,7 +13,7 @@ from hardware_profiles.predictor import Predictor
 from hardware_profiles.unit import Kind, Pattern
 from optimizer.architecture import Architecture, LayerShape
 from optimizer.decision_record import CandidateRecord, RaceHeat
-from optimizer.pruning.patterns import Block, Dense, Depth, Plan, Uniform, Unstructured, Width, Zeros
+from optimizer.pruning.patterns import Block, Dense, Depth, Hidden, Plan, Uniform, Unstructured, Width, Zeros
 
 __all__ = ["PATTERNS", "Candidate", "PredictionsAt", "PricesAt", "shape_of"]
 
@@ -22,6 +22,7 @@ PATTERNS: dict[str, Any] = {
     "width": Width,
     "uniform": Uniform,
     "depth": Depth,
+    "hidden": Hidden,
     "unstructured": Unstructured,
     "block": Block,
 }
@@ -61,6 +62,10 @@ class PricesAt(PredictionsAt):
 
     latency: LatencyModel
     in_fp32: Mapping[Kind, float] = field(default_factory=dict)
+
+    def at(self, hidden_size: int) -> PricesAt:
+        """The same of models with this many hidden dimensions, which the profile must know."""
+        return replace(self, architecture=self.architecture.model_copy(update={"hidden_size": hidden_size}))
 
     def room_ms(self, target_ms: float) -> float:
         """What the layers may add up to in a model that is predicted to take `target_ms`; below 0 nothing fits."""
@@ -103,9 +108,10 @@ class PricesAt(PredictionsAt):
         found = super().predict(architecture, pattern, sparsity)
         if not any(self.in_fp32.values()):
             return found
-        speedup = self.zeros_speedup(pattern, sparsity) if sparsity else 1.0
+        here = self.at(architecture.hidden_size)
+        speedup = here.zeros_speedup(pattern, sparsity) if sparsity else 1.0
         more = sum(
-            self._float_ms("attention", layer.heads, speedup) + self._float_ms("ffn", layer.ffn, speedup)
+            here._float_ms("attention", layer.heads, speedup) + here._float_ms("ffn", layer.ffn, speedup)
             for layer in architecture.layers
         )
         return Prediction(found.ms + more, found.low_ms + more, found.high_ms + more)
@@ -195,6 +201,7 @@ class Candidate:
             precision=self.precision,
             runtime=self.runtime,
             sparsity=self.sparsity,
+            hidden_size=self.architecture.hidden_size,
             layers=self.architecture.layers,
             predicted_ms=self.predicted.ms,
             predicted_low_ms=self.predicted.low_ms,
@@ -215,6 +222,9 @@ class Candidate:
         settings: dict[str, Any] = {"sparsity": record.sparsity} if issubclass(kind, Zeros) else {}
         if record.importance is not None:
             settings["importance"] = record.importance
+        hidden_size = record.hidden_size or teacher.hidden_size
+        if issubclass(kind, Hidden):
+            settings["size"] = hidden_size
         pattern = kind(**settings)
         return cls(
             name=record.name,
@@ -222,7 +232,7 @@ class Candidate:
             precision=record.precision,
             runtime=record.runtime,
             plan=None,
-            architecture=teacher.model_copy(update={"layers": record.layers}),
+            architecture=teacher.model_copy(update={"layers": record.layers, "hidden_size": hidden_size}),
             predicted=Prediction(record.predicted_ms, record.predicted_low_ms, record.predicted_high_ms),
             estimated_loss=math.inf if record.estimated_loss_increase is None else record.estimated_loss_increase,
             refused=record.refused,

@@ -87,7 +87,7 @@ def optimize(
     metric: Annotated[str, typer.Option(help="accuracy, macro_f1 or weighted_f1.")] = "accuracy",
     precision: Annotated[str | None, typer.Option(help="fp32, int8 or int8-static: the only one allowed.")] = None,
     pattern: Annotated[
-        str | None, typer.Option(help="dense, width, uniform, depth, unstructured or block: the only one allowed.")
+        str | None, typer.Option(help="dense, width, uniform, depth, hidden, unstructured or block: the only one.")
     ] = None,
     vocabulary: Annotated[
         str | None,

@@ -19,8 +19,9 @@ from optimizer.decision_record import CompressionRound
 from optimizer.distillation.trainer import Schedule, steps_within, train
 from optimizer.judgement import SAFETY, fitting_plan
 from optimizer.model_folder import load, save
+from optimizer.narrow_teacher import NarrowTeacher
 from optimizer.pruning.cutting import cut
-from optimizer.pruning.patterns import View, Zeros
+from optimizer.pruning.patterns import Hidden, View, Zeros
 from optimizer.pruning.zeros import KeepZeros, set_zeros
 from optimizer.setting import Setting, learning_rates
 from optimizer.surgery import SurgeryReport, compose
@@ -42,6 +43,11 @@ class Student:
     def form(self) -> tuple[Architecture, float]:
         """All that its latency depends on: the shape and the share of zeros."""
         return self.origin.after, self.sparsity
+
+    @property
+    def hidden_size(self) -> int | None:
+        """Its hidden dimensions where some of the teacher's are gone; None where all are left."""
+        return None if self.origin.dimensions is None else self.origin.after.hidden_size
 
     @property
     def dev(self) -> float:
@@ -167,12 +173,13 @@ def recover(
 
 
 def describe(student: Student) -> str:
-    """E.g. "heads 12 7 4, FFN 1536 640 384", or "90 % zeros"."""
+    """E.g. "heads 12 7 4, FFN 1536 640 384" behind "hidden 256, " where that is less, or "90 % zeros"."""
     if student.sparsity:
         return f"{100 * student.sparsity:.0f} % zeros"
     layers = student.origin.after.layers
     heads = " ".join(str(layer.heads) for layer in layers)
-    return f"heads {heads}, FFN {' '.join(str(layer.ffn) for layer in layers)}"
+    narrow = f"hidden {student.hidden_size}, " if student.hidden_size else ""
+    return f"{narrow}heads {heads}, FFN {' '.join(str(layer.ffn) for layer in layers)}"
 
 
 def _cut(
@@ -183,8 +190,11 @@ def _cut(
     sparsity: float | None,
     advance: Callable[[float], None],
 ) -> Student:
+    if isinstance(winner.pattern, Hidden) and student.hidden_size is None:
+        start = NarrowTeacher.of(setting, winner.pattern.size)
+        student = replace(student, model=start.model, origin=start.origin, view=None)
     model = copy.deepcopy(student.model)
-    prices = setting.prices(winner.precision, winner.runtime)
+    prices = setting.prices(winner.precision, winner.runtime).at(student.origin.after.hidden_size)
     if isinstance(winner.pattern, Zeros):
         if sparsity is None:  # fewer than before never come back; where no zeros suffice, the most there are
             _, most = prices.sparsity_range(winner.zeros)
@@ -233,6 +243,7 @@ def _distil(
         name=name,
         layers=student.origin.after.layers,
         sparsity=student.sparsity,
+        hidden_size=student.hidden_size,
         predicted_ms=predicted_ms(setting, winner, student),
         steps=report.steps,
         dev=report.best_dev,

@@ -18,6 +18,7 @@ __all__ = [
     "CompressionRound",
     "Correction",
     "DecisionRecord",
+    "KeptDimensions",
     "KeptLayer",
     "RaceHeat",
     "ScoredPoint",
@@ -46,6 +47,7 @@ class CandidateRecord(_Record):
     precision: str
     runtime: str
     sparsity: float = 0.0
+    hidden_size: int | None = None  # None in records of before it could differ
     layers: tuple[LayerShape, ...]
     predicted_ms: float
     predicted_low_ms: float
@@ -55,13 +57,14 @@ class CandidateRecord(_Record):
     refused: str | None = None
     race: tuple[RaceHeat, ...] = ()
     chosen: bool = False
-    cut: str = "dense"  # the pattern's own name: dense, width, depth, unstructured, block
+    cut: str = "dense"  # the pattern's own name: dense, width, uniform, depth, hidden, unstructured, block
     importance: str | None = None  # by which heads and neurons of a width are ranked
 
 
 class CompressionRound(_Record):
     """One round of the gradual compression: the shape it ended with and what it scored on dev (PyTorch).
 
+    `hidden_size` is None where it is the teacher's.
     `kept_start`: no step scored better than the weights before the first one, which therefore stayed.
     """
 
@@ -72,6 +75,7 @@ class CompressionRound(_Record):
     dev: float
     seconds: float
     sparsity: float = 0.0
+    hidden_size: int | None = None
     kept_start: bool = False
 
 
@@ -86,6 +90,7 @@ class Correction(_Record):
     speedup: float
     layers: tuple[LayerShape, ...]
     sparsity: float = 0.0
+    hidden_size: int | None = None  # None where it is the teacher's
 
 
 class KeptLayer(_Record):
@@ -104,6 +109,13 @@ class KeptLayer(_Record):
     head_importance: tuple[float, ...] = ()
     ffn_importance: float | None = None
     ffn_importance_kept: float | None = None
+
+
+class KeptDimensions(_Record):
+    """Which of the teacher's hidden dimensions live on in the student, in all its layers alike."""
+
+    kept: tuple[int, ...]
+    total: int
 
 
 class ScoredPoint(_Record):
@@ -132,6 +144,7 @@ class DecisionRecord(_Record):
     rounds: tuple[CompressionRound, ...] = ()
     corrections: tuple[Correction, ...] = ()
     kept: tuple[KeptLayer, ...] = ()
+    dimensions: KeptDimensions | None = None  # None where all live on
     float_layers: dict[str, FloatLayers] = {}  # what stays in fp32, by the name of the model
     points: tuple[ScoredPoint, ...] = ()
 

@@ -95,6 +95,7 @@ class Setting:
     held_out: tuple[HeldOut, ...] = ()  # to score at the end: the test part, or dev where there is none, first
     vocabulary: VocabularyFacts | None = None
     importance: Importance = DEFAULT_IMPORTANCE  # of heads and neurons
+    hidden_sizes: tuple[int, ...] = ()  # smaller than the teacher's, that are tried and known to the dense engines
 
     @property
     def allowed_baselines(self) -> tuple[Baseline, ...]:

@@ -17,7 +17,20 @@ from optimizer.pruning.importance import DEFAULT_IMPORTANCE, Importance
 from optimizer.pruning.sensitivity import Sensitivity
 from optimizer.surgery import LayerPlan
 
-__all__ = ["Block", "Dense", "Depth", "Plan", "Prices", "Uniform", "Unstructured", "View", "Width", "Zeros", "propose"]
+__all__ = [
+    "Block",
+    "Dense",
+    "Depth",
+    "Hidden",
+    "Plan",
+    "Prices",
+    "Uniform",
+    "Unstructured",
+    "View",
+    "Width",
+    "Zeros",
+    "propose",
+]
 
 Plan = list["LayerPlan | None"]
 
@@ -66,6 +79,16 @@ class Width:
 @dataclass(frozen=True)
 class Uniform(Width):
     """Structured: every layer keeps the same share of its heads and neurons; what `Width` has to be better than."""
+
+
+@dataclass(frozen=True)
+class Hidden(Width):
+    """Structured: all but `size` dimensions of the hidden states go, everywhere; then heads and neurons, as by `Width`.
+
+    `propose` sees the model that has lost them already, and the prices at that size.
+    """
+
+    size: int = 0
 
 
 @dataclass(frozen=True)
