@@ -72,8 +72,8 @@ def optimize(
         threads: None takes all cores of the device.
         metric: "accuracy", "macro_f1" or "weighted_f1".
         precision: "fp32", "int8" or "int8-static": the only one the student may have; None leaves it to the decision.
-        pattern: "dense", "width", "uniform", "depth", "unstructured", "block" or e.g. "2:4": the only way of making it
-            smaller.
+        pattern: "dense", "width", "uniform", "depth", "hidden" (fewer hidden dimensions, then "width"), "unstructured",
+            "block" or e.g. "2:4": the only way of making it smaller.
         vocabulary: "trim" removes tokens that the training texts never use, "keep" none; None trims where that saves a
             third of the parameters and the dev score does not suffer.
         keep_vocabulary: text or data files whose tokens stay, too.

@@ -18,6 +18,7 @@ from optimizer.pruning.patterns import (
     Block,
     Dense,
     Depth,
+    Hidden,
     NOfM,
     Plan,
     Uniform,
@@ -34,6 +35,7 @@ PATTERNS: dict[str, Any] = {
     "width": Width,
     "uniform": Uniform,
     "depth": Depth,
+    "hidden": Hidden,
     "unstructured": Unstructured,
     "block": Block,
 }
@@ -74,6 +76,10 @@ class PricesAt(PredictionsAt):
 
     latency: LatencyModel
     in_fp32: Mapping[Kind, float] = field(default_factory=dict)
+
+    def at(self, hidden_size: int) -> PricesAt:
+        """The same of models with this many hidden dimensions, which the profile must know."""
+        return replace(self, architecture=self.architecture.model_copy(update={"hidden_size": hidden_size}))
 
     def room_ms(self, target_ms: float) -> float:
         """What the layers may add up to in a model that is predicted to take `target_ms`; below 0 nothing fits."""
@@ -139,9 +145,10 @@ class PricesAt(PredictionsAt):
         found = super().predict(architecture, pattern, sparsity)
         if not any(self.in_fp32.values()):
             return found
-        speedup = self.zeros_speedup(pattern, sparsity) if has_zeros(sparsity) else 1.0
+        here = self.at(architecture.hidden_size)
+        speedup = here.zeros_speedup(pattern, sparsity) if has_zeros(sparsity) else 1.0
         more = sum(
-            self._float_ms("attention", layer.heads, speedup) + self._float_ms("ffn", layer.ffn, speedup)
+            here._float_ms("attention", layer.heads, speedup) + here._float_ms("ffn", layer.ffn, speedup)
             for layer in architecture.layers
         )
         return Prediction(found.ms + more, found.low_ms + more, found.high_ms + more)
@@ -238,6 +245,7 @@ class Candidate:
             precision=self.precision,
             runtime=self.runtime,
             sparsity=self.sparsity,
+            hidden_size=self.architecture.hidden_size,
             layers=self.architecture.layers,
             predicted_ms=self.predicted.ms,
             predicted_low_ms=self.predicted.low_ms,
@@ -256,13 +264,14 @@ class Candidate:
     @classmethod
     def from_record(cls, record: CandidateRecord, teacher: Architecture) -> Candidate:
         """The candidate of a record; its plan is not kept, since compression measures anew what to cut."""
+        hidden_size = record.hidden_size or teacher.hidden_size
         return cls(
             name=record.name,
-            pattern=_pattern_of(record),
+            pattern=_pattern_of(record, hidden_size),
             precision=record.precision,
             runtime=record.runtime,
             plan=None,
-            architecture=teacher.model_copy(update={"layers": record.layers}),
+            architecture=teacher.model_copy(update={"layers": record.layers, "hidden_size": hidden_size}),
             predicted=Prediction(record.predicted_ms, record.predicted_low_ms, record.predicted_high_ms),
             estimated_loss=math.inf if record.estimated_loss_increase is None else record.estimated_loss_increase,
             refused=record.refused,
@@ -270,7 +279,7 @@ class Candidate:
         )
 
 
-def _pattern_of(record: CandidateRecord) -> Any:
+def _pattern_of(record: CandidateRecord, hidden_size: int) -> Any:
     settings: dict[str, Any] = {}
     if record.zeros_by is not None:
         settings["by"] = record.zeros_by
@@ -279,6 +288,8 @@ def _pattern_of(record: CandidateRecord) -> Any:
     if groups := n_of_m_named(record.cut):
         return NOfM(n=groups[0], m=groups[1], **settings)
     kind = PATTERNS[record.cut]
+    if issubclass(kind, Hidden):
+        settings["size"] = hidden_size
     if issubclass(kind, Zeros):
         settings |= {"sparsity": record.sparsity, "layers": record.layer_zeros}
     return kind(**settings)

@@ -88,7 +88,9 @@ def optimize(
     precision: Annotated[str | None, typer.Option(help="fp32, int8 or int8-static: the only one allowed.")] = None,
     pattern: Annotated[
         str | None,
-        typer.Option(help="dense, width, uniform, depth, unstructured, block or e.g. 2:4: the only one allowed."),
+        typer.Option(
+            help="dense, width, uniform, depth, hidden, unstructured, block or e.g. 2:4: the only one allowed."
+        ),
     ] = None,
     vocabulary: Annotated[
         str | None,

@@ -22,9 +22,10 @@ from optimizer.decision_record import CompressionRound
 from optimizer.distillation.trainer import Schedule, steps_within, train
 from optimizer.judgement import SAFETY, fitting_plan
 from optimizer.model_folder import load, save
+from optimizer.narrow_teacher import NarrowTeacher
 from optimizer.pruning.cutting import cut
 from optimizer.pruning.lottery import KeepEarly, rewound, with_weights
-from optimizer.pruning.patterns import NOfM, View, Zeros
+from optimizer.pruning.patterns import Hidden, NOfM, View, Zeros
 from optimizer.pruning.zeros import set_zeros
 from optimizer.pruning.zeros_choice import more_zeros
 from optimizer.pruning.zeros_training import makes_zeros, training_zeros
@@ -59,6 +60,11 @@ class Student:
     def form(self) -> tuple[Architecture, Sparsity]:
         """All that its latency depends on: the shape and the share of zeros, or each layer's own."""
         return self.origin.after, self.layer_zeros or self.sparsity
+
+    @property
+    def hidden_size(self) -> int | None:
+        """Its hidden dimensions where some of the teacher's are gone; None where all are left."""
+        return None if self.origin.dimensions is None else self.origin.after.hidden_size
 
     @property
     def dev(self) -> float:
@@ -249,12 +255,13 @@ def _folder(name: str) -> str:
 
 
 def describe(student: Student) -> str:
-    """E.g. "heads 12 7 4, FFN 1536 640 384", or "90 % zeros"."""
+    """E.g. "heads 12 7 4, FFN 1536 640 384" behind "hidden 256, " where that is less, or "90 % zeros"."""
     if student.sparsity:
         return f"{100 * student.sparsity:.0f} % zeros"
     layers = student.origin.after.layers
     heads = " ".join(str(layer.heads) for layer in layers)
-    return f"heads {heads}, FFN {' '.join(str(layer.ffn) for layer in layers)}"
+    narrow = f"hidden {student.hidden_size}, " if student.hidden_size else ""
+    return f"{narrow}heads {heads}, FFN {' '.join(str(layer.ffn) for layer in layers)}"
 
 
 def _cut(
@@ -265,8 +272,11 @@ def _cut(
     zeros: Zeros | None,
     advance: Callable[[float], None],
 ) -> Student:
+    if isinstance(winner.pattern, Hidden) and student.hidden_size is None:
+        start = NarrowTeacher.of(setting, winner.pattern.size)
+        student = replace(student, model=start.model, origin=start.origin, view=None)
     model = copy.deepcopy(student.model)
-    prices = setting.prices(winner.precision, winner.runtime)
+    prices = setting.prices(winner.precision, winner.runtime).at(student.origin.after.hidden_size)
     if isinstance(winner.pattern, Zeros):
         there = _zeros_of(student, winner)
         zeros = zeros or more_zeros(there, model, prices, budget_ms, setting.calibration, advance)
@@ -327,6 +337,7 @@ def _distil(
         layers=student.origin.after.layers,
         sparsity=student.sparsity,
         layer_zeros=student.layer_zeros,
+        hidden_size=student.hidden_size,
         predicted_ms=predicted_ms(setting, winner, student),
         steps=report.steps,
         dev=report.best_dev,

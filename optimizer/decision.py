@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from transformers import PreTrainedModel
@@ -11,8 +12,10 @@ from transformers import PreTrainedModel
 from hardware_profiles.unit import zeros_in_words
 from optimizer.architecture import Architecture
 from optimizer.candidates import Candidate
+from optimizer.engine import Engine
 from optimizer.judgement import Judge
-from optimizer.pruning.patterns import Dense, Depth, NOfM, Uniform, Unstructured, View, Width, n_of_m_named
+from optimizer.narrow_teacher import NarrowTeacher
+from optimizer.pruning.patterns import Dense, Depth, Hidden, NOfM, Uniform, Unstructured, View, Width, n_of_m_named
 from optimizer.pruning.sensitivity import measure_sensitivity, order_of_layers
 from optimizer.setting import Baseline, Setting
 from optimizer.target import MaxDrop
@@ -55,7 +58,8 @@ def decide(setting: Setting, advance: Any = lambda share: None) -> Decision:
     target_ms = wanted_ms(setting)
     width = Uniform(setting.importance) if setting.pattern == "uniform" else Width(setting.importance)
     patterns = (width, Depth(), Dense(), *(Unstructured(s, setting.zeros_by) for s in SPARSITIES))
-    view = look_at(setting.teacher, setting, patterns, lambda share: advance(0.7 * share))
+    looks = 1 + len(setting.hidden_sizes)
+    view = look_at(setting.teacher, setting, patterns, lambda share: advance(0.7 * share / looks))
     judge = Judge(setting, view, target_ms)
     dense, sparse = ([e for e in setting.engines if e.skips_zeros == skips] for skips in (False, True))
     candidates = [judge.judged(p, precision, e) for e in dense for p in patterns for precision in e.precisions]
@@ -63,8 +67,26 @@ def decide(setting: Setting, advance: Any = lambda share: None) -> Decision:
     if groups := n_of_m_named(setting.pattern or ""):
         n_of_m = NOfM(n=groups[0], m=groups[1], by=setting.zeros_by)
         candidates += [judge.judged(n_of_m, precision, e) for e in setting.engines for precision in e.precisions]
+    for number, size in enumerate(setting.hidden_sizes, 1):
+        part = partial(_part_of, advance, 0.7 * number / looks, 0.7 / looks)
+        candidates += _narrower(setting, size, target_ms, dense, part)
     advance(1.0)
     return Decision(tuple(finalists(candidates, setting.effort.finalists)), target_ms, view=view)
+
+
+def _narrower(
+    setting: Setting, size: int, target_ms: float, engines: Sequence[Engine], advance: Any
+) -> list[Candidate]:
+    """The candidates of one hidden size: what the teacher is like once it is that narrow decides what else goes."""
+    pattern = Hidden(setting.importance, size=size)
+    start = NarrowTeacher.of(setting, size, partial(_part_of, advance, 0.0, 0.4)).model
+    view = look_at(start, setting, [pattern], partial(_part_of, advance, 0.4, 0.6))
+    judge = Judge(setting, view, target_ms, start)
+    return [judge.judged(pattern, precision, engine) for engine in engines for precision in engine.precisions]
+
+
+def _part_of(advance: Any, begun: float, size: float, share: float) -> None:
+    advance(begun + size * share)
 
 
 def reason_of_runtime(setting: Setting, candidate: Candidate) -> str:

@@ -19,6 +19,7 @@ __all__ = [
     "CompressionRound",
     "Correction",
     "DecisionRecord",
+    "KeptDimensions",
     "KeptLayer",
     "RaceHeat",
     "ScoredPoint",
@@ -47,6 +48,7 @@ class CandidateRecord(_Record):
     precision: str
     runtime: str
     sparsity: float = 0.0
+    hidden_size: int | None = None  # None in records of before it could differ
     layers: tuple[LayerShape, ...]
     predicted_ms: float
     predicted_low_ms: float
@@ -56,7 +58,7 @@ class CandidateRecord(_Record):
     refused: str | None = None
     race: tuple[RaceHeat, ...] = ()
     chosen: bool = False
-    cut: str = "dense"  # the pattern's own name: dense, width, depth, unstructured, block, 2:4
+    cut: str = "dense"  # the pattern's own name: dense, width, uniform, depth, hidden, unstructured, block, 2:4
     importance: str | None = None  # by which heads and neurons of a width are ranked
     zeros_by: str | None = None  # by which weights become zero
     layer_zeros: tuple[LayerZeros, ...] = ()  # each layer's share of zeros, where they differ
@@ -65,6 +67,7 @@ class CandidateRecord(_Record):
 class CompressionRound(_Record):
     """One round of the gradual compression: the shape it ended with and what it scored on dev (PyTorch).
 
+    `hidden_size` is None where it is the teacher's.
     `kept_start`: no step scored better than the weights before the first one, which therefore stayed. `layer_zeros`:
     each layer's share of zeros, where they differ.
     """
@@ -77,6 +80,7 @@ class CompressionRound(_Record):
     seconds: float
     sparsity: float = 0.0
     layer_zeros: tuple[LayerZeros, ...] = ()
+    hidden_size: int | None = None
     kept_start: bool = False
 
 
@@ -91,6 +95,7 @@ class Correction(_Record):
     speedup: float
     layers: tuple[LayerShape, ...]
     sparsity: float = 0.0
+    hidden_size: int | None = None  # None where it is the teacher's
 
 
 class KeptLayer(_Record):
@@ -109,6 +114,13 @@ class KeptLayer(_Record):
     head_importance: tuple[float, ...] = ()
     ffn_importance: float | None = None
     ffn_importance_kept: float | None = None
+
+
+class KeptDimensions(_Record):
+    """Which of the teacher's hidden dimensions live on in the student, in all its layers alike."""
+
+    kept: tuple[int, ...]
+    total: int
 
 
 class ScoredPoint(_Record):
@@ -137,6 +149,7 @@ class DecisionRecord(_Record):
     rounds: tuple[CompressionRound, ...] = ()
     corrections: tuple[Correction, ...] = ()
     kept: tuple[KeptLayer, ...] = ()
+    dimensions: KeptDimensions | None = None  # None where all live on
     float_layers: dict[str, FloatLayers] = {}  # what stays in fp32, by the name of the model
     points: tuple[ScoredPoint, ...] = ()
 

@@ -7,6 +7,8 @@ import math
 from dataclasses import replace
 from typing import Any
 
+from transformers import PreTrainedModel
+
 from optimizer import refusals
 from optimizer.architecture import Architecture
 from optimizer.candidates import Candidate, PricesAt, shape_of
@@ -17,6 +19,7 @@ from optimizer.pruning.patterns import (
     Block,
     Dense,
     Depth,
+    Hidden,
     NOfM,
     Plan,
     Uniform,
@@ -43,11 +46,12 @@ _ZEROS: dict[str, type[Zeros]] = {"unstructured": Unstructured, "block": Block}
 
 
 class Judge:
-    """Makes candidates for one target. `view` is of the teacher."""
+    """Makes candidates for one target. `view` is of the teacher, or of the narrower `start` that they are cut from."""
 
-    def __init__(self, setting: Setting, view: View, target_ms: float) -> None:
+    def __init__(self, setting: Setting, view: View, target_ms: float, start: PreTrainedModel | None = None) -> None:
         self.setting = setting
         self.view = view
+        self.start = start or setting.teacher
         self.target_ms = target_ms
         self._losses: dict[Zeros, float] = {}
 
@@ -61,7 +65,7 @@ class Judge:
 
     def _drafted(self, pattern: Any, precision: str, engine: Engine) -> Candidate:
         """The candidate without its loss."""
-        prices = self.setting.prices(precision, engine.name)
+        prices = self._prices(precision, engine)
         plan = self._plan(pattern, prices)
         whole = self.view.architecture
         shape = whole if plan is None else shape_of(whole, plan)
@@ -86,7 +90,7 @@ class Judge:
         Raises TrimfitError when no zeros were measured.
         """
         kind = _ZEROS[engine.skipped(precision) or "unstructured"]
-        prices, by, wanted = self.setting.prices(precision, engine.name), self.setting.zeros_by, self.target_ms * SAFETY
+        prices, by, wanted = self._prices(precision, engine), self.setting.zeros_by, self.target_ms * SAFETY
         least = prices.least_sparsity(self.view.architecture, kind.word, wanted)
         even = kind(prices.sparsity_range(kind.word)[1] if least is None else least, by)
         drafted = self._drafted(even, precision, engine)
@@ -94,6 +98,10 @@ class Judge:
             return drafted
         teacher, rows = self.setting.teacher, self.setting.calibration
         return self.judged(fewest_zeros(kind, by, teacher, prices, wanted, rows) or even, precision, engine)
+
+    def _prices(self, precision: str, engine: Engine) -> PricesAt:
+        """Of models with the hidden size of those that are cut."""
+        return self.setting.prices(precision, engine.name).at(self.view.architecture.hidden_size)
 
     def _where(self, engine: Engine) -> str:
         """What a name says of a runtime: nothing of the stock one, and zeros tell of the one that skips them."""
@@ -113,8 +121,14 @@ class Judge:
             return math.inf
         if isinstance(pattern, Dense):
             return rounding
-        teacher, rows = self.setting.teacher, self.setting.calibration
-        return rounding + loss_of_plan(teacher, rows, plan, corrected=corrects(pattern))
+        rows = self.setting.calibration
+        return rounding + self._lost_so_far() + loss_of_plan(self.start, rows, plan, corrected=corrects(pattern))
+
+    def _lost_so_far(self) -> float:
+        """Nats a row that the start is from the teacher."""
+        if self.start is self.setting.teacher:
+            return 0.0
+        return divergence(self.start, curve_rows(self.start, self.setting.calibration))
 
     def _loss_of(self, pattern: Zeros) -> float:
         if pattern not in self._losses:
@@ -145,10 +159,17 @@ class Judge:
                 return f"{name}: this is the teacher itself, {dense_ms:.2f} ms measured, {wanted}"
             reached = f"{setting.teacher_ms / dense_ms:.2f}x measured ({dense_ms:.2f} ms)"
             return f"{name}: {reached}, {wanted}: lower precision alone is not enough"
-        if candidate.changes_shape and candidate.architecture == self.view.architecture:
+        if candidate.changes_shape and self._is_needless(candidate, engine):
             same = f"the same model as dense {candidate.precision}{self._where(engine)}"
             return f"{name}: nothing has to be cut to reach {target_ms:.2f} ms, {same}"
         return None
+
+    def _is_needless(self, candidate: Candidate, engine: Engine) -> bool:
+        """Whether the teacher, uncut, would do."""
+        if not isinstance(candidate.pattern, Hidden):
+            return candidate.architecture == self.view.architecture
+        prices = self.setting.prices(candidate.precision, engine.name)
+        return prices.predict(prices.architecture).ms <= self.target_ms * SAFETY
 
     def _refusal_of_zeros(self, candidate: Candidate, prices: PricesAt, engine: Engine) -> str | None:
         if not engine.tells(candidate.pattern):
@@ -206,4 +227,5 @@ def _name(pattern: Any, precision: str, shape: Architecture, whole: Architecture
         if isinstance(pattern, NOfM):
             return f"{pattern.n}:{pattern.m} {precision}{operators}"
         return f"{pattern.word} {100 * pattern.sparsity:.0f} % {precision}{operators}"
-    return f"{type(pattern).__name__.lower()} {precision}"
+    size = f" {pattern.size}" if isinstance(pattern, Hidden) else ""
+    return f"{type(pattern).__name__.lower()}{size} {precision}"

@@ -163,12 +163,14 @@ class StudentFacts(_Record):
     `onnx_bytes_ratio` is how many times smaller the file is than the teacher's in fp32. `float_layers` are those that
     stay in fp32 at a lower precision; None where no score is lost without. `groups` has the greatest loss first.
     `distill` is the objective it was distilled with, by its name on the command line; None where nothing was trained.
+    `hidden_size` is None in manifests of before it could differ from the teacher's.
     """
 
     pattern: str
     precision: str
     runtime: str
     sparsity: float = 0.0
+    hidden_size: int | None = None
     layers: tuple[LayerShape, ...]
     parameters: int
     onnx_bytes: int

@@ -28,6 +28,7 @@ from optimizer.effort import Effort
 from optimizer.encoding import Encoded, typical_length
 from optimizer.engine import Engine, anchors_of, has_kernel
 from optimizer.evaluation.held_out import held_out_sets, read_also
+from optimizer.hidden_choice import hidden_sizes
 from optimizer.job import DATA, Job
 from optimizer.model_folder import inspect_folder
 from optimizer.progress import Progress
@@ -84,7 +85,9 @@ def prepare(job: Job, progress: Progress) -> Setting:
     activation = activation_of(model)
     profile = profile_of(device, shape, workload, job.effort, progress, activation, precision=job.precision)
     profiles = [profile, *_other_profiles(device, shape, workload, job, progress, activation)]
-    _refuse_impossible(job, profiles, shape, workload)
+    sizes = hidden_sizes(job.pattern, job.precision, job.target, _prices(profiles, shape, workload), shape)
+    profiles = [_with_sizes(each, sizes, shape, workload, job.effort, progress, activation) for each in profiles]
+    _refuse_impossible(job, profiles, shape, workload, sizes)
     with_zeros = sparse_profile_of(profile, shape, workload, job.effort, progress, activation)
     job.open()
     lesson = inquiry.give() if inquiry else None
@@ -139,6 +142,7 @@ def prepare(job: Job, progress: Progress) -> Setting:
         own_logits=teacher.own_logits,
         zeros_by=job.zeros_by,
         schedule=job.schedule,
+        hidden_sizes=sizes,
     )
 
 
@@ -257,6 +261,27 @@ def _other_profiles(
     return found
 
 
+def _with_sizes(
+    profile: LatencyProfile,
+    sizes: Sequence[int],
+    shape: Architecture,
+    workload: Workload,
+    effort: Effort,
+    progress: Progress,
+    activation: str,
+) -> LatencyProfile:
+    """The profile and what it lacks of dense models with these hidden sizes, at its precisions."""
+    for size in sizes:
+        narrow = shape.model_copy(update={"hidden_size": size})
+        request = _request(narrow, workload, effort, activation)
+        request = replace(request, precisions=profile.precisions, sparsities=())
+        runtime = get(profile.runtime_record.name)
+        found = _profiled(profile.device.limited(None), runtime, request, progress, fresh=False)
+        found = found.only(size, shape.head_size, workload, activation, profile.precisions)
+        profile = profile.merge(found.model_copy(update={"device": profile.device, "contests": ()}))
+    return profile
+
+
 def _anchored(
     profile: LatencyProfile, baselines: Iterable[Baseline], shape: Architecture, workload: Workload
 ) -> Engine:
@@ -295,18 +320,25 @@ def _check_importance(importance: str) -> None:
         raise TrimfitError(f"got --importance {importance}, expected one of {', '.join(IMPORTANCES)}")
 
 
-def _refuse_impossible(job: Job, profiles: Sequence[LatencyProfile], shape: Architecture, workload: Workload) -> None:
-    """Latency does not depend on the weights: a target that nothing can reach is refused before anything is trained."""
-    target = job.target
-    if isinstance(target, MaxDrop):
-        return
-    prices = [
+def _prices(profiles: Sequence[LatencyProfile], shape: Architecture, workload: Workload) -> list[PricesAt]:
+    return [
         PricesAt(latency, shape, workload, precision)
         for profile, latency in ((profile, LatencyModel().fit(profile)) for profile in profiles)
         for precision in profile.precisions
     ]
+
+
+def _refuse_impossible(
+    job: Job, profiles: Sequence[LatencyProfile], shape: Architecture, workload: Workload, sizes: Sequence[int] = ()
+) -> None:
+    """Latency does not depend on the weights: a target that nothing can reach is refused before anything is trained."""
+    target = job.target
+    if isinstance(target, MaxDrop):
+        return
+    prices = _prices(profiles, shape, workload)
     teacher_ms = prices[0].predict(shape).ms
-    allowed = [each for each in prices if job.precision in (None, each.precision)]
+    possible = (each.at(size) for each in prices for size in (shape.hidden_size, *sizes))
+    allowed = [each for each in possible if job.precision in (None, each.precision)]
     precision, fastest = min(((each.precision, each.fastest_ms()) for each in allowed), key=lambda found: found[1])
     if target.milliseconds(teacher_ms) < fastest:
         raise TrimfitError(

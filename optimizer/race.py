@@ -16,12 +16,13 @@ from optimizer.candidates import Candidate
 from optimizer.decision import Decision
 from optimizer.decision_record import RaceHeat
 from optimizer.distillation.trainer import Schedule, steps_within, train
+from optimizer.narrow_teacher import NarrowTeacher
 from optimizer.pruning.cutting import cut
-from optimizer.pruning.patterns import Zeros
+from optimizer.pruning.patterns import Hidden, Zeros
 from optimizer.pruning.zeros import set_zeros
 from optimizer.pruning.zeros_training import makes_zeros, training_zeros
 from optimizer.setting import Setting, learning_rates
-from optimizer.surgery import SurgeryReport
+from optimizer.surgery import SurgeryReport, compose
 
 __all__ = ["race"]
 
@@ -71,10 +72,15 @@ def race(setting: Setting, decision: Decision, advance: Callable[[float], None] 
 
 
 def _start(setting: Setting, candidate: Candidate) -> tuple[PreTrainedModel, SurgeryReport]:
-    model = copy.deepcopy(setting.teacher)
-    origin = SurgeryReport.untouched(Architecture.of(model))
+    if isinstance(candidate.pattern, Hidden):
+        narrow = NarrowTeacher.of(setting, candidate.pattern.size)
+        model, origin = narrow.model, narrow.origin
+    else:
+        model = copy.deepcopy(setting.teacher)
+        origin = SurgeryReport.untouched(Architecture.of(model))
     if candidate.changes_shape and candidate.plan is not None:
-        model, origin = cut(model, candidate.pattern, candidate.plan, setting.calibration)
+        model, report = cut(model, candidate.pattern, candidate.plan, setting.calibration)
+        origin = compose(origin, report)
     if isinstance(candidate.pattern, Zeros) and not makes_zeros(candidate.pattern):
         set_zeros(model, candidate.pattern, setting.calibration)
     return model, origin

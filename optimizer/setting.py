@@ -105,6 +105,7 @@ class Setting:
     own_logits: np.ndarray | None = None  # the teacher's on `train` alone, where the lesson is mixed in there
     zeros_by: ZerosBy = DEFAULT_ZEROS_BY
     schedule: CutSchedule = DEFAULT_CUT_SCHEDULE
+    hidden_sizes: tuple[int, ...] = ()  # smaller than the teacher's, that are tried and known to the dense engines
 
     @property
     def allowed_baselines(self) -> tuple[Baseline, ...]:

@@ -34,7 +34,7 @@ from optimizer.manifest import (
 from optimizer.proof import STUDENT, Proof
 from optimizer.scoring import scores
 from optimizer.setting import Baseline, Setting
-from optimizer.survivors import Worth, kept_layers
+from optimizer.survivors import Worth, kept_dimensions, kept_layers
 
 __all__ = ["decision_record", "manifest_of"]
 
@@ -75,6 +75,7 @@ def manifest_of(
             precision=winner.precision,
             runtime=winner.runtime,
             sparsity=student.sparsity,
+            hidden_size=shape.hidden_size,
             layers=shape.layers,
             parameters=_parameters(student.model),
             onnx_bytes=student_bytes,
@@ -127,6 +128,7 @@ def decision_record(
         rounds=student.rounds if student else (),
         corrections=tuple(corrections),
         kept=kept_layers(student.origin, Worth.read(setting.work)) if student else (),
+        dimensions=kept_dimensions(student.origin) if student else None,
         float_layers=_float_layers(setting, float_layers),
         points=tuple(_points(setting, decision, student, proof, dev)),
     )

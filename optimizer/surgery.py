@@ -40,11 +40,15 @@ class LayerOrigin(_Record):
 
 
 class SurgeryReport(_Record):
-    """Shape before and after, and the origin of every layer that is left."""
+    """Shape before and after, and the origin of every layer that is left.
+
+    `dimensions` are those of the hidden states before that are left, rising; None where all are.
+    """
 
     before: Architecture
     after: Architecture
     layers: tuple[LayerOrigin, ...]
+    dimensions: tuple[int, ...] | None = None
 
     @classmethod
     def untouched(cls, architecture: Architecture) -> SurgeryReport:
@@ -68,7 +72,14 @@ def compose(first: SurgeryReport, second: SurgeryReport) -> SurgeryReport:
             "compose reports in the order in which the model was cut"
         )
     layers = (_traced(first.layers[origin.layer], origin) for origin in second.layers)
-    return SurgeryReport(before=first.before, after=second.after, layers=tuple(layers))
+    dimensions = _traced_dimensions(first.dimensions, second.dimensions)
+    return SurgeryReport(before=first.before, after=second.after, layers=tuple(layers), dimensions=dimensions)
+
+
+def _traced_dimensions(earlier: tuple[int, ...] | None, later: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    if earlier is None or later is None:
+        return later if earlier is None else earlier
+    return tuple(earlier[dimension] for dimension in later)
 
 
 def _traced(earlier: LayerOrigin, later: LayerOrigin) -> LayerOrigin:
@@ -135,8 +146,8 @@ def keep_hidden(model: PreTrainedModel, dimensions: Sequence[int]) -> tuple[PreT
     _check_indices(kept, before.hidden_size, "hidden dimensions")
     narrow_hidden(model, kept)
     _write_shape(model)
-    untouched = SurgeryReport.untouched(before)
-    report = untouched.model_copy(update={"after": Architecture.of(model)})
+    gone = {"after": Architecture.of(model), "dimensions": kept if len(kept) < before.hidden_size else None}
+    report = SurgeryReport.untouched(before).model_copy(update=gone)
     if report.after != before.model_copy(update={"hidden_size": len(kept)}):
         raise RuntimeError(
             f"surgery left hidden size {report.after.hidden_size}, planned {len(kept)}: a bug in trimfit"

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from optimizer import files
-from optimizer.decision_record import KeptLayer
+from optimizer.decision_record import KeptDimensions, KeptLayer
 from optimizer.pruning.sensitivity import Sensitivity
 from optimizer.surgery import LayerOrigin, SurgeryReport
 
-__all__ = ["Worth", "kept_layers"]
+__all__ = ["Worth", "kept_dimensions", "kept_layers"]
 
 _FILE = "worth.npz"
 _DIGITS = 4  # of an importance that are told
@@ -68,6 +68,13 @@ def kept_layers(origin: SurgeryReport, worth: Worth) -> tuple[KeptLayer, ...]:
         )
         found.append(record.model_copy(update=_worth_of(kept, worth)))
     return tuple(found)
+
+
+def kept_dimensions(origin: SurgeryReport) -> KeptDimensions | None:
+    """The hidden dimensions that are left; None where all are."""
+    if origin.dimensions is None:
+        return None
+    return KeptDimensions(kept=origin.dimensions, total=origin.before.hidden_size)
 
 
 def _worth_of(kept: LayerOrigin, worth: Worth) -> dict[str, object]:

@@ -21,7 +21,7 @@ from optimizer.judgement import SAFETY
 from optimizer.preparation import prepare
 from optimizer.progress import Progress
 from optimizer.proof import Proof, prove
-from optimizer.pruning.patterns import Width, Zeros
+from optimizer.pruning.patterns import Hidden, Width, Zeros
 from optimizer.race import race
 from optimizer.rescue import Quantised, rescue
 from optimizer.scoring import score
@@ -90,7 +90,9 @@ def _decided(setting: Setting) -> Decision:
         decision_record(setting, decision).write(setting.work)
         return decision
     if not able:
-        fastest = min(setting.prices(b.precision, b.runtime).fastest_ms() for b in setting.allowed_baselines)
+        prices = [setting.prices(b.precision, b.runtime) for b in setting.allowed_baselines]
+        sizes = (prices[0].architecture.hidden_size, *setting.hidden_sizes)
+        fastest = min(each.at(size).fastest_ms() for each in prices for size in sizes)
         raise TrimfitError(
             f"no candidate reaches {setting.target} on {setting.device.name}: the fastest possible is "
             f"{fastest:.2f} ms, {setting.teacher_ms / fastest:.1f}x: ask for less"
@@ -215,6 +217,7 @@ def _finished(setting: Setting, student: Student, winner: Candidate) -> tuple[_F
                 speedup=finish.proof.versus_teacher.speedup,
                 layers=shape.layers,
                 sparsity=student.sparsity,
+                hidden_size=student.hidden_size,
             )
         )
         if isinstance(target, MaxDrop) or finish.proof.meets(setting, finish.dev):
@@ -223,7 +226,8 @@ def _finished(setting: Setting, student: Student, winner: Candidate) -> tuple[_F
             return finish, corrections
         took = (part.median_ms / clock for part, _ in finish.proof.student.parts)
         setting = setting.corrected(f"student {len(corrections)}", winner, shape, shares, *took)
-        if setting.pattern is None and not isinstance(winner.pattern, Zeros):  # of which there can be more
+        finest = isinstance(winner.pattern, (Zeros, Hidden))  # there can be more zeros, or finer cuts at that size
+        if setting.pattern is None and not finest:
             winner = replace(winner, pattern=Width(setting.importance))  # the finest cuts there are, whatever led here
         # against the teacher as timed beside the student, and a little lower each time
         wanted = target.milliseconds(finish.proof.teacher.median * 1e3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -64,10 +65,11 @@ class Imitation(nn.Module):
         self._ask = partial(
             _answers, teacher.eval(), objective.needs, places
         )  # partial: no submodule, not in a checkpoint
+        dimensions = origin.dimensions if origin is not None else None
         if objective.projects or mine.hidden_size != theirs.hidden_size:
             for name in _STATES:
                 if name in objective.needs:
-                    self.projections[name] = _projection(mine.hidden_size, theirs.hidden_size)
+                    self.projections[name] = _projection(mine.hidden_size, theirs.hidden_size, dimensions)
 
     def forward(
         self,
@@ -126,11 +128,16 @@ def _answers(
         return collect(teacher, input_ids, attention_mask, needs, places)
 
 
-def _projection(width: int, teacher_width: int) -> nn.Linear:
-    """Without bias; it starts as the identity, or between two widths as a rotation into the other."""
+def _projection(width: int, teacher_width: int, dimensions: Sequence[int] | None = None) -> nn.Linear:
+    """Without bias; it starts as the identity, or between two widths as a rotation into the other.
+
+    A student that kept these of the teacher's `dimensions` starts with each of them in its old place.
+    """
     linear = nn.Linear(width, teacher_width, bias=False)
     if width == teacher_width:
         nn.init.eye_(linear.weight)
+    elif dimensions is not None:
+        linear.weight.data = torch.eye(teacher_width)[:, list(dimensions)]
     else:
         nn.init.orthogonal_(linear.weight, generator=torch.Generator().manual_seed(0))
     return linear

@@ -26,6 +26,7 @@ __all__ = [
     "Block",
     "Dense",
     "Depth",
+    "Hidden",
     "NOfM",
     "Plan",
     "Prices",
@@ -96,6 +97,16 @@ class Width:
 @dataclass(frozen=True)
 class Uniform(Width):
     """Structured: every layer keeps the same share of its heads and neurons; what `Width` has to be better than."""
+
+
+@dataclass(frozen=True)
+class Hidden(Width):
+    """Structured: all but `size` dimensions of the hidden states go, everywhere; then heads and neurons, as by `Width`.
+
+    `propose` sees the model that has lost them already, and the prices at that size.
+    """
+
+    size: int = 0
 
 
 @dataclass(frozen=True)

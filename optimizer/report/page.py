@@ -253,6 +253,8 @@ def _kept_words(manifest: Manifest, decision: DecisionRecord) -> str:
     if student.pattern in _ZEROS:
         zeros, which = wording.percent(student.sparsity), _ZEROS[student.pattern]
         words = f"Nothing is removed: {zeros} of the layers' weights are zero{which}, and {student.runtime} skips them."
+    if gone := decision.dimensions:
+        words += f" {len(gone.kept)} of {gone.total} hidden dimensions are left, in all layers alike."
     if any(layer.head_importance for layer in decision.kept):
         words += (
             " The darker, the more the teacher's answers would change without it: Fisher importance on training rows,"

@@ -119,6 +119,7 @@ def test_it_composes_with_other_surgery(make_classifier: Make, batch: dict) -> N
     again, third = keep_hidden(model, range(4))
     assert Architecture.of(again) == third.after
     assert third.after.hidden_size == 4
+    assert compose(compose(first, second), third).dimensions == KEPT[:4], "those of the first model"
 
 
 def test_keeping_all_dimensions_changes_nothing(family: str, make_classifier: Make, batch: dict) -> None:

@@ -60,6 +60,7 @@ def methods(data: str) -> list[Method]:
             }.items()
         ),
         Method("width", ablated, SEEDS[0], "fast", ("--pattern", "width")),
+        Method("hidden", ablated, SEEDS[0], "fast", ("--pattern", "hidden")),
         *(
             Method(f"importance {name}", ablated, SEEDS[0], "fast", ("--pattern", "width", "--importance", name))
             for name in IMPORTANCES
