@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, TrainerCallback
 
 from optimizer import files
 from optimizer.pruning.zeros import linear_weights
-from optimizer.surgery import LayerPlan, SurgeryReport, keep
+from optimizer.surgery import LayerPlan, SurgeryReport, keep, keep_hidden
 
 __all__ = ["EARLY", "KeepEarly", "plan_of", "rewound", "with_weights"]
 
@@ -33,14 +33,18 @@ def plan_of(origin: SurgeryReport) -> list[LayerPlan | None]:
 
 @torch.no_grad()
 def rewound(model: PreTrainedModel, start: PreTrainedModel, origin: SurgeryReport) -> PreTrainedModel:
-    """A copy of `start` with only what is left in `model`: its layers, heads and neurons, its zeros; no other weight.
+    """A copy of `start` with only what is left in `model`: its dimensions, layers, heads and neurons, its zeros;
+    no other weight.
 
     Args:
         model: cut from a model of `start`'s shape.
         start: the weights to go back to.
         origin: what of `start` is left in `model`.
     """
-    fresh, _ = keep(copy.deepcopy(start), plan_of(origin))
+    fresh = copy.deepcopy(start)
+    if origin.dimensions is not None:
+        keep_hidden(fresh, origin.dimensions)
+    fresh, _ = keep(fresh, plan_of(origin))
     for weight, now in zip(linear_weights(fresh), linear_weights(model), strict=True):
         weight.masked_fill_(now == 0, 0.0)
     return fresh

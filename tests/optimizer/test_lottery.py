@@ -24,7 +24,7 @@ from optimizer.pruning.lottery import KeepEarly, plan_of, rewound, with_weights
 from optimizer.pruning.patterns import Unstructured
 from optimizer.pruning.zeros import linear_weights, set_zeros
 from optimizer.setting import Setting
-from optimizer.surgery import LayerPlan, SurgeryReport, compose, keep
+from optimizer.surgery import LayerPlan, SurgeryReport, compose, keep, keep_hidden
 from optimizer.target import MaxDrop
 
 Make = Callable[..., PreTrainedModel]
@@ -57,6 +57,16 @@ def test_what_was_removed_in_two_cuts_is_removed_from_the_start(make_classifier:
     assert plan_of(origin) == [LayerPlan(heads=(2, 3), ffn=(0, 5)), None, LayerPlan(heads=(), ffn=())]
     expected, _ = keep(copy.deepcopy(start), plan_of(origin))
     found = rewound(trained, start, origin)
+    assert architecture(found) == architecture(trained)
+    assert all(torch.equal(value, expected.state_dict()[name]) for name, value in found.state_dict().items())
+
+
+def test_a_narrowed_model_goes_back_to_the_weights_of_the_dimensions_it_kept(make_classifier: Make) -> None:
+    start, trained = make_classifier(), make_classifier(seed=1)
+    dimensions = tuple(range(0, start.config.hidden_size, 2))
+    trained, origin = keep_hidden(trained, dimensions)
+    found = rewound(trained, start, origin)
+    expected, _ = keep_hidden(make_classifier(), dimensions)
     assert architecture(found) == architecture(trained)
     assert all(torch.equal(value, expected.state_dict()[name]) for name, value in found.state_dict().items())
 
