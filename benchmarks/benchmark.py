@@ -15,10 +15,12 @@ from benchmarks.budget import Budget
 from benchmarks.contestant import Contestant, Launch
 from benchmarks.energy import Energy, energy_per_call, read_counters
 from benchmarks.errors import TrimfitError
+from benchmarks.form import Form
 from benchmarks.inputs import random_pool
 from benchmarks.machine_peak import machine_peak
 from benchmarks.measurement import Measurement
-from benchmarks.model_file import read_model_file
+from benchmarks.model_file import ModelFile, gzip_bytes, read_model_file
+from benchmarks.onnx_file import file_bytes, file_sha256
 from benchmarks.place import current_place
 from benchmarks.provenance import EMULATED
 from benchmarks.sampling import measure
@@ -28,6 +30,7 @@ __all__ = ["benchmark_files", "throughput_workloads"]
 
 THROUGHPUT_BATCHES = (1, 8, 32)
 THROUGHPUT_BUDGET = Budget(launches=2, min_launches=2, rounds=4, max_seconds=4.0, min_samples=8, precision=0.05)
+CALIBRATION_ROWS = 4  # made up: what they tell decides how a model answers, not how fast
 MEASURING_SHARE = 0.7  # of the progress, when throughput follows
 
 Progress = Callable[[float], None]
@@ -38,6 +41,7 @@ def benchmark_files(
     workload: Workload | None = None,
     *,
     dims: Mapping[str, int] | None = None,
+    forms: Sequence[Form] = (Form(),),
     budget: Budget | None = None,
     options: Mapping[str, Any] | None = None,
     options_here: Mapping[str, Any] | None = None,
@@ -53,8 +57,9 @@ def benchmark_files(
         paths: the files; the first is what the others are compared with.
         workload: batch, sequence length and threads; dimensions of such names take their sizes there.
         dims: sizes of other symbolic dimensions by name.
+        forms: what runs the files; with several, each file is timed with each of them, all in turns.
         budget: of the timing, see `measure`.
-        options: of onnxruntime, see `Contestant.options`; the same for all files.
+        options: of onnxruntime, see `Contestant.options`; the same for all files, beside those of the form.
         options_here: what replaces some of them on this machine, when the files are timed elsewhere and their answers
             are held against those of this machine.
         env: environment variables of the processes, see `Contestant.env`.
@@ -66,12 +71,11 @@ def benchmark_files(
     Raises:
         TrimfitError: a file is missing, not ONNX or does not run, or a dimension is unknown; one line.
     """
-    workload = workload or Workload()
-    contestants = [
+    plain = [
         Contestant(
             name=name,
             model=Path(path),
-            workload=workload,
+            workload=workload or Workload(),
             options=dict(options or {}),
             env=dict(env or {}),
             inputs=Path(inputs) if inputs else None,
@@ -79,17 +83,64 @@ def benchmark_files(
         )
         for path, name in zip(paths, _names(paths), strict=True)
     ]
-    files = tuple(read_model_file(entry.model, entry.name, workload, entry.dims) for entry in contestants)
+    with tempfile.TemporaryDirectory(prefix="trimfit-") as folder:
+        cases = [(form, entry) for form in forms for entry in plain]
+        made = [_made(*case, Path(folder) / str(number), len(forms) > 1) for number, case in enumerate(cases)]
+        files = [_file(form, entry) for (form, _), entry in zip(cases, made, strict=True)]
+        return _timed(made, tuple(files), budget, options_here or {}, throughput, seed, progress)
+
+
+def _made(form: Form, entry: Contestant, folder: Path, named: bool) -> Contestant:
+    """The contestant in a form, of which its name tells where there are several."""
+    told: dict[str, Any] = {"runtime": form.runtime, "loader": form.loader}
+    told["options"] = dict(form.options) if form.loader else {**form.options, **entry.options}
+    if named:
+        told["name"] = f"{entry.name} {form.name}"
+    if form.make:
+        point, _ = entry.workload.points()[0]
+        pool = random_pool(entry.model, point, entry.dims, rows=CALIBRATION_ROWS)
+        count = len(next(iter(pool.values())))
+        rows = [{name: values[row] for name, values in pool.items()} for row in range(count)]
+        folder.mkdir()
+        path = form.make(entry.model, folder / entry.model.name, rows)
+        told |= {"model": path, "source": None if path.suffix == ".onnx" else entry.model}
+    return entry.model_copy(update=told)
+
+
+def _file(form: Form, entry: Contestant) -> ModelFile:
+    """The facts of what is timed; of a file that is not ONNX what its source tells."""
+    facts = read_model_file(entry.onnx, entry.name, entry.workload, entry.dims)
+    if entry.source is None:
+        return facts
+    own: dict[str, Any] = {
+        "path": str(entry.model),
+        "sha256": file_sha256(entry.model),
+        "bytes": file_bytes(entry.model),
+        "gzip_bytes": gzip_bytes(entry.model),
+        "precision": "int8" if (form.precision or "").startswith("int8") else facts.precision,
+    }
+    return facts.model_copy(update=own)
+
+
+def _timed(
+    contestants: Sequence[Contestant],
+    files: tuple[ModelFile, ...],
+    budget: Budget | None,
+    options_here: Mapping[str, Any],
+    throughput: bool,
+    seed: int,
+    progress: Progress | None,
+) -> BenchmarkResult:
     share = MEASURING_SHARE if throughput else 1.0
     measurements = measure(contestants, budget=budget, seed=seed, progress=_part(progress, 0.0, share))
-    answers = _answers(contestants, options_here or {}, seed)
+    answers = _answers(contestants, options_here, seed)
     if current_place().provenance == EMULATED:
         return BenchmarkResult(measurements=measurements, files=files, answers=answers)
     kinds = sorted({file.precision for file in files if file.flops is not None})
     return BenchmarkResult(
         measurements=measurements,
         files=files,
-        peaks=tuple(machine_peak(workload.threads, kind) for kind in kinds),
+        peaks=tuple(machine_peak(contestants[0].workload.threads, kind) for kind in kinds),
         energy=_energy(contestants, measurements, seed),
         throughput=_throughput(contestants, seed, _part(progress, share, 1.0)) if throughput else (),
         answers=answers,
@@ -151,7 +202,7 @@ def _answers(contestants: Sequence[Contestant], options_here: Mapping[str, Any],
 
 def _pool(contestant: Contestant, folder: Path, seed: int) -> Path:
     path = folder / f"{len(list(folder.iterdir()))}.npz"
-    np.savez(path, **random_pool(contestant.model, contestant.workload, contestant.dims, seed=seed))  # type: ignore[arg-type]
+    np.savez(path, **random_pool(contestant.onnx, contestant.workload, contestant.dims, seed=seed))  # type: ignore[arg-type]
     return path
 
 

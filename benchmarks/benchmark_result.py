@@ -18,6 +18,8 @@ from benchmarks.stability import instability
 
 __all__ = ["BenchmarkResult", "Row", "ThroughputPoint"]
 
+_PACKAGES = {"mnn-cpu": "MNN"}  # of runtimes that are none of onnxruntime's
+
 
 class ThroughputPoint(BaseModel):
     """Rows a second of one contestant at one batch size and number of threads."""
@@ -105,14 +107,13 @@ class BenchmarkResult(BaseModel):
     def conditions(self) -> str:
         """The sentence that belongs above every table of these numbers."""
         m = self.measurements[0]
-        runtime = m.environment.packages.get("onnxruntime", "")
+        runtimes = " and ".join(dict.fromkeys(_runtime_of(each) for each in self.measurements))
         launches = len(m.launches)
         if self.is_emulated:
             return f"{m.subject.workload} on {m.environment.cpu}, emulated: models are tried, and nothing is timed"
         return (
             f"{m.subject.workload} on {m.environment.cpu} ({m.environment.cores} cores), "
-            f"{m.subject.runtime} {runtime}".rstrip()
-            + f"; medians of {min(x.seconds.size for x in self.measurements)} "
+            f"{runtimes}; medians of {min(x.seconds.size for x in self.measurements)} "
             f"or more calls in {launches} launch{'es' if launches != 1 else ''}, "
             f"{'taking turns' if len(self.measurements) > 1 else 'alone'}"
         )
@@ -147,3 +148,9 @@ class BenchmarkResult(BaseModel):
                 f"got {path} with a broken benchmark ({field}: {first['msg']}), "
                 "expected what trimfit benchmark --json wrote: run it again"
             ) from error
+
+
+def _runtime_of(measurement: Measurement) -> str:
+    """With the version of what it comes with."""
+    name = measurement.subject.runtime
+    return f"{name} {measurement.environment.packages.get(_PACKAGES.get(name, 'onnxruntime'), '')}".rstrip()

@@ -44,13 +44,20 @@ class Contestant(BaseModel):
     """The interpreter to run in, where the runtime lives in a virtual environment of its own."""
     loader: Path | None = None
     """A Python file whose `load(job)` returns a function of a feed, for a runtime other than onnxruntime."""
+    source: Path | None = None
+    """The ONNX file that `model` was made of, where that has another form: it tells what inputs there are."""
     env: dict[str, str] = {}
     """Environment variables of its process, beside those of this one."""
 
-    @field_validator("model", "inputs", "loader")
+    @field_validator("model", "inputs", "loader", "source")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         return None if path is None else path.expanduser().absolute()
+
+    @property
+    def onnx(self) -> Path:
+        """The file that tells what inputs there are."""
+        return self.source or self.model
 
     @property
     def subject(self) -> Subject:

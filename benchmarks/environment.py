@@ -19,7 +19,7 @@ from benchmarks.control_group import read_control_group
 __all__ = ["Environment", "MachineState", "cpu_flags", "cpu_in_words", "read_environment", "read_state"]
 
 CPU_FOLDER = Path("/sys/devices/system/cpu")
-PACKAGES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-ep-openvino", "numpy", "onnx")
+PACKAGES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-ep-openvino", "MNN", "numpy", "onnx")
 
 
 class MachineState(BaseModel):

@@ -24,8 +24,8 @@ Run = Callable[[Any, Mapping[str, np.ndarray]], object]
 class Graph:
     """A model with one input, to be called again and again.
 
-    `model` is a file, or its content; `options` are those of the worker, for which files may be named. `session` loads
-    it into this process and returns its `run`; None loads it with stock onnxruntime.
+    `model` is a file, or its content; `options` and `loader` are those of the worker, for which files may be named.
+    `session` loads it into this process and returns its `run`; None loads it with stock onnxruntime.
     """
 
     model: Path | bytes
@@ -33,6 +33,7 @@ class Graph:
     threads: int = 1
     options: Mapping[str, Any] = field(default_factory=dict)
     session: Callable[[], Run] | None = None
+    loader: Path | None = None
 
     def load(self) -> Run:
         """Load it into this process."""

@@ -115,12 +115,12 @@ def _enter(contestant: Contestant, folder: Path, number: int, seed: int) -> _Ent
         raise TrimfitError(f"got {contestant.model} for {contestant.name}, expected a model file: no such file")
     if contestant.inputs is None:
         path = folder / f"inputs{number}.npz"
-        np.savez(path, **random_pool(contestant.model, contestant.workload, contestant.dims, seed=seed))  # type: ignore[arg-type]
+        np.savez(path, **random_pool(contestant.onnx, contestant.workload, contestant.dims, seed=seed))  # type: ignore[arg-type]
         return _Entry(contestant, path, None)
-    if contestant.model.suffix != ".onnx":
+    if contestant.onnx.suffix != ".onnx":
         return _Entry(contestant, contestant.inputs, None)
-    check_pool(contestant.model, contestant.inputs, contestant.workload)
-    return _Entry(contestant, contestant.inputs, tuple(declared.name for declared in model_inputs(contestant.model)))
+    check_pool(contestant.onnx, contestant.inputs, contestant.workload)
+    return _Entry(contestant, contestant.inputs, tuple(declared.name for declared in model_inputs(contestant.onnx)))
 
 
 class _Race:

@@ -275,7 +275,7 @@ class Bench:
 
 def graph_of(runtime: Runtime, model: Path, feed: Mapping[str, np.ndarray], threads: int) -> Graph:
     """A prepared model as a rig takes it: with the runtime's options, and how it loads it into this process."""
-    return Graph(model, feed, threads, runtime.options(), lambda: runtime.session(model, threads).run)
+    return Graph(model, feed, threads, runtime.options(), lambda: runtime.session(model, threads).run, runtime.loader())
 
 
 def timings(

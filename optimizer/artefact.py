@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from benchmarks.inputs import graph_inputs
 from benchmarks.onnx_file import load_graph
-from hardware_profiles.runtimes import Runtime
+from hardware_profiles.runtimes import OnnxRuntimeCpu, Runtime
 from optimizer.candidates import Candidate
 from optimizer.encoding import Encoded
 from optimizer.export import ParityReport, export_onnx, parity, predict_onnx
@@ -31,7 +31,7 @@ SCORING_THREADS = 2
 
 @dataclass(frozen=True)
 class Artefact:
-    """The ONNX file to deploy, the fp32 export it was made from, and how close the fp32 one is to PyTorch."""
+    """The file to deploy, the fp32 ONNX file it was made from, and how close to PyTorch the runtime is in fp32."""
 
     path: Path
     fp32: Path
@@ -53,7 +53,8 @@ def build(
 
     Scales that are fixed beforehand are taken from some rows of `calibration`, which only such a precision needs;
     the groups in `keep` stay in fp32.
-    Raises TrimfitError when the fp32 logits differ from PyTorch's by more than 1e-4.
+    Where the runtime has models of another form, its conversion is checked beside the ONNX file.
+    Raises TrimfitError when fp32 logits differ from PyTorch's by more than 1e-4, or than the runtime is known to.
     """
     folder.mkdir(parents=True, exist_ok=True)
     fp32, _ = export_onnx(model, tokenizer, folder / "exported.onnx")
@@ -63,7 +64,10 @@ def build(
     rows = dev.sample(PARITY_ROWS, seed=0)
     batches = [_inputs(batch) for _, batch in rows.buckets(16)]
     checked = path if precision == "fp32" else fp32
-    return Artefact(path, fp32, parity(model, runtime.at("fp32").session(checked, SCORING_THREADS), batches))
+    if path.suffix != fp32.suffix:  # both are deployed
+        parity(model, OnnxRuntimeCpu().session(fp32, SCORING_THREADS), batches)
+    session, form = runtime.at("fp32").session(checked, SCORING_THREADS), path.suffix[1:].upper()
+    return Artefact(path, fp32, parity(model, session, batches, runtime.logit_tolerance, form))
 
 
 def logits_of(runtime: Runtime, path: Path, encoded: Encoded, batch_size: int = 1) -> np.ndarray:

@@ -48,7 +48,10 @@ def measure_baselines(
     runtimes = {profile.runtime_record.name: profile.runtime for profile in profiles}
     models = {b.name: (b.onnx, runtimes[b.runtime].at(b.precision)) for b in scored}
     models |= {
-        _plain(b): (_target(folder, b.runtime, b.precision), runtimes[b.runtime].at(b.precision))
+        _plain(b): (
+            _target(folder, b.runtime, b.precision).with_suffix(b.onnx.suffix),
+            runtimes[b.runtime].at(b.precision),
+        )
         for b in scored
         if b.float_layers
     }

@@ -264,12 +264,15 @@ def advise(
         typer.Option("--seq-len", min=1, help="Tokens a row; 128, or the most the model takes, unless given."),
     ] = None,
     threads: ThreadsOption = None,
+    runtime: Annotated[
+        str, typer.Option(help="onnxruntime-cpu, with sparse operators beside it; openvino-ep or mnn-cpu alone.")
+    ] = "onnxruntime-cpu",
     json: Annotated[Path | None, typer.Option(help="Also write the advice to this JSON file.")] = None,
 ) -> None:
     """Say what each way to a smaller model would bring on a device: no data, no training, two minutes."""
     from optimizer.advice import advice_table, advise_across, devices_table
 
-    found = advise_across(model, device or ["local"], batch=batch, seq_len=seq_len, threads=threads)
+    found = advise_across(model, device or ["local"], runtime=runtime, batch=batch, seq_len=seq_len, threads=threads)
     alone = found.advice[0] if len(found.advice) == 1 else None
     if json is not None:
         (alone or found).write(json)
@@ -284,7 +287,7 @@ def profile(
     ] = None,
     device: DeviceOption = "local",
     runtime: Annotated[
-        str, typer.Option(help="onnxruntime-cpu, onnxruntime-cpu+sparse for what zeros bring, openvino-ep.")
+        str, typer.Option(help="onnxruntime-cpu, onnxruntime-cpu+sparse for what zeros bring, openvino-ep, mnn-cpu.")
     ] = "onnxruntime-cpu",
     out: Annotated[Path | None, typer.Option(help="Also write the profile to this JSON file.")] = None,
     html: Annotated[Path | None, typer.Option(help="Also draw the profile on this HTML page.")] = None,
@@ -353,6 +356,14 @@ def benchmark(
     seq_len: Annotated[int, typer.Option("--seq-len", min=1, help="Tokens a row.")] = 128,
     threads: ThreadsOption = None,
     dim: Annotated[list[str] | None, typer.Option(help="NAME=SIZE of another symbolic dimension.")] = None,
+    runtime: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[:PRECISION]",
+            help="What runs them: onnxruntime-cpu unless given; with a precision, made of fp32 files: mnn-cpu:int8."
+            " Repeatable, all in turns.",
+        ),
+    ] = None,
     plot: Annotated[Path | None, typer.Option(help="Write a plot of the distributions to this HTML file.")] = None,
     throughput: Annotated[
         bool, typer.Option("--throughput", help="Also rows a second at several batches and threads.")
@@ -361,9 +372,11 @@ def benchmark(
 ) -> None:
     """Time ONNX files against each other on a device, in turns, and say how sure the difference is."""
     from benchmarks.benchmark import benchmark_files
+    from benchmarks.form import Form
     from benchmarks.plot import write_plot
     from benchmarks.table import render
     from hardware_profiles import reach
+    from hardware_profiles.runtimes import form_of
     from hardware_profiles.runtimes.sparse.dispatcher import environment
     from optimizer.progress import ConsoleProgress
 
@@ -375,6 +388,7 @@ def benchmark(
                 models,
                 workload,
                 dims=_sizes(dim or []),
+                forms=[form_of(name) for name in runtime] if runtime else [Form()],
                 **_operators_for(models),
                 env=environment(),
                 throughput=throughput,

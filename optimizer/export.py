@@ -84,11 +84,15 @@ def predict_onnx(session: Any, batches: Iterable[Batch]) -> np.ndarray:
 
 
 def parity(
-    model: PreTrainedModel, session: Any, batches: Iterable[Batch], tolerance: float = FP32_TOLERANCE
+    model: PreTrainedModel,
+    session: Any,
+    batches: Iterable[Batch],
+    tolerance: float = FP32_TOLERANCE,
+    form: str = "ONNX",
 ) -> ParityReport:
     """Compare an exported model's logits with those of the PyTorch model, on real encoded batches.
 
-    Raises TrimfitError when they differ by more than `tolerance` anywhere.
+    Raises TrimfitError when they differ by more than `tolerance` anywhere; `form` is what it calls the file.
     """
     feeds = [_feed(session, batch) for batch in batches]
     got = predict_onnx(session, feeds)
@@ -97,7 +101,7 @@ def parity(
     if not largest <= tolerance:  # NaN is a difference too
         row = int(np.abs(got - expected).max(axis=1).argmax())
         raise TrimfitError(
-            f"the ONNX file gives row {row} logits {_shown(got[row])}, expected PyTorch's "
+            f"the {form} file gives row {row} logits {_shown(got[row])}, expected PyTorch's "
             f"{_shown(expected[row])} within {tolerance:.0e} (difference {largest:.1e}): report a bug"
         )
     return ParityReport(max_abs_logit_difference=largest, rows=len(got))

@@ -96,4 +96,5 @@ def _contestant(name: str, model: Path, runtime: Runtime, workload: Workload, in
         workload=workload,
         inputs=inputs,
         env=environment(),
+        loader=runtime.loader(),
     )

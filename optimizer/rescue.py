@@ -91,7 +91,7 @@ def rescue(
         return score(dev.labels, answers, quantised.metric)
 
     without = dev_score(logits)
-    scratch = artefact.path.with_name(f"{artefact.path.stem}-trial.onnx")
+    scratch = artefact.path.with_name(f"{artefact.path.stem}-trial{artefact.path.suffix}")
     best: tuple[LinearGroup, ...] = ()
     for groups in _sets(quantised, scratch, known):
         answers = quantised.logits(quantised.make(scratch, groups), dev)
@@ -103,7 +103,7 @@ def rescue(
         file.unlink()
     if not best:
         return artefact, logits
-    path = quantised.make(artefact.path.with_name(f"{artefact.path.stem}-mixed.onnx"), best)
+    path = quantised.make(artefact.path.with_name(f"{artefact.path.stem}-mixed{artefact.path.suffix}"), best)
     return replace(
         artefact, path=path, float_layers=FloatLayers(groups=best, dev_without=without, dev_with=dev_score(logits))
     ), logits

@@ -278,6 +278,7 @@ def _published(
             model=finish.student.model,
             tokenizer=setting.tokenizer,
             onnx=finish.artefact.path,
+            fp32=finish.artefact.fp32,
             runtime=setting.runtime_of(decision.winner),
             device=setting.device,
             workload=setting.workload,

@@ -45,7 +45,7 @@ def test_only_export_imports_optimum() -> None:
 
 
 def test_every_module_says_what_it_exports() -> None:
-    scripts = {"__main__.py", "run_template.py"}
+    scripts = {"__main__.py", "run_template.py", "run_mnn_template.py"}
     silent = [
         str(file.relative_to(ROOT))
         for package in ABOVE

@@ -471,8 +471,12 @@ def serve_rig(commands: Iterable[str]) -> Iterator[Answer]:
         ((name, told),) = json.loads(line).items()
         if name == "open":
             _pin(told["cpus"])
-            session = open_session({key: told[key] for key in ("model", "options", "threads")})
-            calls[told["name"]] = partial(session.run, None, read_feed(told["feed"]))
+            asked = {key: told[key] for key in ("model", "options", "threads")}
+            if told.get("loader"):
+                calls[told["name"]] = partial(runpy.run_path(told["loader"])["load"](asked), read_feed(told["feed"]))
+            else:
+                session = open_session(asked)
+                calls[told["name"]] = partial(session.run, None, read_feed(told["feed"]))
             threads = max(threads, told["threads"])
             for path in told["remove"]:
                 os.unlink(path)
@@ -506,6 +510,7 @@ def describe() -> Answer:
         "python": platform.python_version(),
         "numpy": np.__version__,
         "onnxruntime": onnxruntime.__version__,
+        "mnn": _installed("MNN"),
         "providers": onnxruntime.get_available_providers(),
         "affinity": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [],
         "cpuinfo": _text("/proc/cpuinfo"),
@@ -515,6 +520,16 @@ def describe() -> Answer:
         "gigabytes_per_second": round(gigabytes, 3),
         "not_a_device": not_a_device(machine, os.path.exists(MIDR), gflops, gigabytes),
     }
+
+
+def _installed(package: str) -> str | None:
+    """The version of a package; None where it is not there."""
+    from importlib import metadata
+
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _text(path: str) -> str:

@@ -17,6 +17,8 @@ from hardware_profiles.connections.device_state import DeviceState
 
 __all__ = ["ProcessorTimes", "environment_from", "read_limits", "read_processor_times", "state_from"]
 
+_PACKAGES = {"onnxruntime": "onnxruntime", "numpy": "numpy", "MNN": "mnn"}
+"""Their names, and what the worker calls them."""
 _TICKS = 100.0  # a second, in all that Linux tells users of
 _GROUPS = "/sys/fs/cgroup"
 _MEMBERSHIP = "/proc/self/cgroup"
@@ -40,7 +42,7 @@ def environment_from(
         memory_bytes=state.memory_bytes,
         system=f"{told['system']} {told['release']} {told['machine']}",
         python=told["python"],
-        packages={name: told[name] for name in ("onnxruntime", "numpy")},
+        packages={name: told[key] for name, key in _PACKAGES.items() if told.get(key)},
         governor=next((cpu.governor for cpu in state.cpus), None),
         affinity=state.allowed,
         container_cpus=limits.cpus,

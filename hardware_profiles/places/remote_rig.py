@@ -64,6 +64,7 @@ class RemoteRig:
             name=name,
             model=self._model,
             options=options_at(self.place, graph.options),
+            loader=self.place.file(graph.loader) if graph.loader else None,
             threads=graph.threads,
             feed=self.place.files.send_arrays(graph.feed, Path(self._scratch.name)),
             cpus=self._cpus(graph.threads),

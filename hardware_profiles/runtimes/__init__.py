@@ -1,5 +1,7 @@
 """What executes an ONNX file on a device."""
 
+from hardware_profiles.runtimes.forms import form_of
+from hardware_profiles.runtimes.mnn_cpu import MnnCpu
 from hardware_profiles.runtimes.onnxruntime_cpu import OnnxRuntimeCpu
 from hardware_profiles.runtimes.onnxruntime_sparse import OnnxRuntimeSparse
 from hardware_profiles.runtimes.openvino_ep import OpenVinoEp
@@ -8,11 +10,13 @@ from hardware_profiles.runtimes.runtime import Runtime, Session
 
 __all__ = [
     "STOCK",
+    "MnnCpu",
     "OnnxRuntimeCpu",
     "OnnxRuntimeSparse",
     "OpenVinoEp",
     "Runtime",
     "Session",
+    "form_of",
     "get",
     "refused",
     "runtimes",

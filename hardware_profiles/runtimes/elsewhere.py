@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import TrimfitError
-from hardware_profiles.runtimes.runtime import Session
+from hardware_profiles.runtimes.runtime import LOGIT_TOLERANCE, Session
 
 __all__ = ["RuntimeElsewhere"]
 
@@ -22,6 +22,7 @@ class RuntimeElsewhere:
     precisions: tuple[str, ...]
     contested: Mapping[str, str] = field(default_factory=dict, hash=False)
     skips_zeros: bool = False
+    logit_tolerance: float = LOGIT_TOLERANCE
 
     def at(self, precision: str) -> RuntimeElsewhere:
         """Itself: nothing is loaded."""
@@ -38,6 +39,9 @@ class RuntimeElsewhere:
     def alternatives(self, threads: int) -> dict[str, RuntimeElsewhere]:
         """Only itself."""
         return {"stock": self}
+
+    def loader(self) -> None:
+        """None: it loads nothing."""
 
     def session(self, path: Path, threads: int) -> Session:
         """Refuse."""

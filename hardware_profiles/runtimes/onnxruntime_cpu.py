@@ -18,7 +18,7 @@ from benchmarks.errors import TrimfitError
 from benchmarks.onnx_file import load_graph
 from hardware_profiles.isa import instruction_sets, multiplies_int8_exactly
 from hardware_profiles.runtimes.embedding_tables import coarse_lookups
-from hardware_profiles.runtimes.runtime import Feeds, Session
+from hardware_profiles.runtimes.runtime import LOGIT_TOLERANCE, Feeds, Session
 from hardware_profiles.runtimes.static_int8 import linear_nodes, quantize_linears
 
 __all__ = ["OnnxRuntimeCpu"]
@@ -51,6 +51,7 @@ class OnnxRuntimeCpu:
     precisions = ("fp32", "int8", "int8-static")
     contested: ClassVar[Mapping[str, str]] = {"int8-static": "int8"}
     skips_zeros = False
+    logit_tolerance = LOGIT_TOLERANCE
 
     @property
     def version(self) -> str:
@@ -96,6 +97,9 @@ class OnnxRuntimeCpu:
             sets["spinning off"] = replace(self, config=quiet)
             sets["SkipLayerNormFusion and spinning off"] = replace(unfused, config=quiet)
         return sets
+
+    def loader(self) -> None:
+        """The worker's own way."""
 
     def session(self, path: Path, threads: int) -> Session:
         """Load a model with `threads` intra-op threads. Raises TrimfitError when it cannot be loaded."""

@@ -17,7 +17,7 @@ from benchmarks.onnx_file import file_parts, file_sha256
 from benchmarks.place import current_place
 from hardware_profiles.isa import instruction_sets
 from hardware_profiles.runtimes.onnxruntime_cpu import OnnxRuntimeCpu
-from hardware_profiles.runtimes.runtime import Feeds, Session
+from hardware_profiles.runtimes.runtime import LOGIT_TOLERANCE, Feeds, Session
 from hardware_profiles.runtimes.sparse.dispatcher import LIMIT
 from hardware_profiles.runtimes.sparse.library import library_here, library_path
 from hardware_profiles.runtimes.sparse.rewriting import LinearShape, is_sparse, sparsify
@@ -49,6 +49,7 @@ class OnnxRuntimeSparse:
     precisions = ("fp32", "int8")  # its int8 operators scale activations at run time
     contested: ClassVar[Mapping[str, str]] = {}
     skips_zeros = True
+    logit_tolerance = LOGIT_TOLERANCE
 
     def __post_init__(self) -> None:
         found = set(instruction_sets())
@@ -91,6 +92,9 @@ class OnnxRuntimeSparse:
     def alternatives(self, threads: int) -> dict[str, OnnxRuntimeSparse]:
         """The option sets of the CPU runtime."""
         return {name: replace(self, cpu=cpu) for name, cpu in self.cpu.alternatives(threads).items()}
+
+    def loader(self) -> None:
+        """The worker's own way: the library is among its options."""
 
     def session(self, path: Path, threads: int) -> Session:
         """Load a model with `threads` intra-op threads into this process, wherever it is to run in the end.

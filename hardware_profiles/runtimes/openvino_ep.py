@@ -18,7 +18,7 @@ from benchmarks.errors import TrimfitError
 from benchmarks.place import current_place
 from hardware_profiles.isa import instruction_sets
 from hardware_profiles.runtimes.onnxruntime_cpu import OnnxRuntimeCpu
-from hardware_profiles.runtimes.runtime import Feeds, Session
+from hardware_profiles.runtimes.runtime import LOGIT_TOLERANCE, Feeds, Session
 
 __all__ = ["OpenVinoEp"]
 
@@ -40,6 +40,7 @@ class OpenVinoEp:
     name = "openvino-ep"
     contested: ClassVar[Mapping[str, str]] = {}
     skips_zeros = False
+    logit_tolerance = LOGIT_TOLERANCE
 
     def __post_init__(self) -> None:
         _device()
@@ -84,6 +85,9 @@ class OpenVinoEp:
     def alternatives(self, threads: int) -> dict[str, OpenVinoEp]:
         """None but itself: the provider compiles the whole graph, and onnxruntime's fusions do not matter."""
         return {"stock": self}
+
+    def loader(self) -> None:
+        """The worker's own way: the plug-in is among its options."""
 
     def session(self, path: Path, threads: int) -> Session:
         """Load a model with `threads` threads. Raises TrimfitError when it cannot be loaded, or runs elsewhere."""

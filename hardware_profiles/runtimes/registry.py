@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.errors import TrimfitError
+from hardware_profiles.runtimes.mnn_cpu import MnnCpu
 from hardware_profiles.runtimes.onnxruntime_cpu import OnnxRuntimeCpu
 from hardware_profiles.runtimes.onnxruntime_sparse import OnnxRuntimeSparse
 from hardware_profiles.runtimes.openvino_ep import OpenVinoEp
@@ -11,10 +12,11 @@ from hardware_profiles.runtimes.runtime import Runtime
 __all__ = ["STOCK", "get", "refused", "runtimes"]
 
 STOCK = OnnxRuntimeCpu.name
-_KINDS: tuple[type[OnnxRuntimeCpu] | type[OnnxRuntimeSparse] | type[OpenVinoEp], ...] = (
+_KINDS: tuple[type[OnnxRuntimeCpu] | type[OnnxRuntimeSparse] | type[OpenVinoEp] | type[MnnCpu], ...] = (
     OnnxRuntimeCpu,
     OnnxRuntimeSparse,
     OpenVinoEp,
+    MnnCpu,
 )
 
 

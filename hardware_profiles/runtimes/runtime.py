@@ -8,7 +8,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-__all__ = ["Feeds", "Runtime", "Session"]
+__all__ = ["LOGIT_TOLERANCE", "Feeds", "Runtime", "Session"]
+
+LOGIT_TOLERANCE = 1e-4  # a faithful export differs by float rounding, about 1e-6
 
 Feeds = Iterable[Mapping[str, np.ndarray]]
 """Inputs of a model by name, one call each."""
@@ -54,6 +56,11 @@ class Runtime(Protocol):
         """Whether it does not multiply by zeros: it then runs what others run dense, and is profiled on top of them."""
         ...
 
+    @property
+    def logit_tolerance(self) -> float:
+        """How far its fp32 logits may be from PyTorch's: where it computes as exactly, LOGIT_TOLERANCE."""
+        ...
+
     def at(self, precision: str) -> Runtime:
         """The runtime as it loads models of a precision."""
         ...
@@ -70,8 +77,12 @@ class Runtime(Protocol):
         """Option sets worth measuring on a device, by name; "stock" is among them."""
         ...
 
+    def loader(self) -> Path | None:
+        """A file whose `load(job)` loads its models in the worker, see `Contestant.loader`; None: onnxruntime does."""
+        ...
+
     def session(self, path: Path, threads: int) -> Session:
-        """Load a model with `threads` intra-op threads."""
+        """Load a model that `prepare` made, or an ONNX file in fp32, with `threads` intra-op threads."""
         ...
 
     def prepare(
@@ -82,9 +93,9 @@ class Runtime(Protocol):
         calibration: Feeds | None = None,
         keep_fp32: Collection[str] = (),
     ) -> Path:
-        """Make the model of a precision and return where it is; "fp32" is the file itself.
+        """Make the model of a precision and return where it is: `target`, or `fp32_model` where that is it already.
 
-        `calibration` are rows for a precision whose activations are quantised beforehand; nodes of the names in
-        `keep_fp32` are not quantised.
+        A runtime with models of another form gives `target` the ending of that form. `calibration` are rows for a
+        precision whose activations are quantised beforehand; nodes of the names in `keep_fp32` are not quantised.
         """
         ...

@@ -17,6 +17,7 @@ from optimizer.advice.site import Site
 from optimizer.advice.trial import try_out
 from optimizer.manifest import DeviceFacts
 from optimizer.model_shape import ModelShape
+from optimizer.preparation import RUNTIME
 from optimizer.progress import ConsoleProgress, Progress
 
 __all__ = ["TARGETS", "advise", "advise_across"]
@@ -29,6 +30,7 @@ def advise(
     model: str | Path,
     *,
     device: str = "local",
+    runtime: str = RUNTIME,
     batch: int = 1,
     seq_len: int | None = None,
     threads: int | None = None,
@@ -42,6 +44,8 @@ def advise(
         model: local Hugging Face folder of a sequence classifier or an encoder.
         device: "local", "local:avx2" (the sparse operators limited to it); "catalog:NAME", the path of a profile or of
             a folder of them, which are predicted from and never measured, as are published figures of the catalog.
+        runtime: what runs the model: onnxruntime, with its sparse operators where there are some, unless another one
+            is named, which is then looked at alone.
         batch: rows an inference.
         seq_len: tokens a row; None takes 128, or what the model takes at most.
         threads: None takes all cores of the device; of a profile, the most that were measured.
@@ -55,6 +59,7 @@ def advise(
     found = advise_across(
         model,
         [device],
+        runtime=runtime,
         batch=batch,
         seq_len=seq_len,
         threads=threads,
@@ -69,6 +74,7 @@ def advise_across(
     model: str | Path,
     devices: Sequence[str],
     *,
+    runtime: str = RUNTIME,
     batch: int = 1,
     seq_len: int | None = None,
     threads: int | None = None,
@@ -81,7 +87,7 @@ def advise_across(
     `devices` are as `advise` takes one, at least one and no two the same; all else is as there.
     """
     progress = progress or ConsoleProgress()
-    places, shape = places_of(devices), ModelShape.read(Path(model))
+    places, shape = places_of(devices, runtime), ModelShape.read(Path(model))
     tokens, assumptions = _tokens(seq_len, shape.most_tokens)
     asked = [place.workload(shape, batch, tokens, threads) for place in places]  # refuses before anything is measured
     surveys = []

@@ -17,6 +17,7 @@ from hardware_profiles.published_model import PublishedModel
 from hardware_profiles.runtimes import get
 from hardware_profiles.runtimes.elsewhere import RuntimeElsewhere
 from hardware_profiles.stored_device import StoredDevice, is_stored
+from optimizer.advice.own_zeros import own_zeros
 from optimizer.advice.published_engine import PublishedEngine
 from optimizer.advice.site import Site
 from optimizer.effort import FAST
@@ -34,6 +35,7 @@ class Measurable:
 
     asked: str
     device: Device
+    runtime: str = RUNTIME
     origin = ""
     """Where its numbers come from, if not from a measurement now."""
 
@@ -48,6 +50,8 @@ class Measurable:
     def site(self, shape: ModelShape, workload: Workload, progress: Progress) -> Site:
         """Its engines from cached profiles, or from ones that are made as the main job makes them."""
         sizes = shape.architecture, workload, FAST, progress, shape.activation
+        if self.runtime != RUNTIME:
+            return _alone(Engine.of(profile_of(self.device, *sizes, runtime=get(self.runtime))), shape, workload)
         stock = profile_of(self.device, *sizes)
         engine, reason = Engine.of(stock), _why_no_zeros()
         zeros = None if reason else sparse_profile_of(stock, *sizes)
@@ -62,6 +66,7 @@ class Stored:
 
     asked: str
     stored: StoredDevice
+    runtime: str = RUNTIME
 
     @property
     def device(self) -> Device:
@@ -98,7 +103,9 @@ class Stored:
 
         Raises TrimfitError where they hold nothing about such models.
         """
-        stock = self._part(RUNTIME, shape, workload)
+        stock = self._part(self.runtime, shape, workload)
+        if self.runtime != RUNTIME:
+            return _alone(self._engine(stock), shape, workload)
         engines, reason = (self._engine(stock),), f"{self.asked} holds no profile of {SPARSE_RUNTIME}"
         if SPARSE_RUNTIME not in self.stored.profiles:
             return Site(shape.architecture, workload, engines, reason)
@@ -170,21 +177,26 @@ class Published:
 Place = Measurable | Stored | Published
 
 
-def place_of(asked: str) -> Place:
+def place_of(asked: str, runtime: str = RUNTIME) -> Place:
     """The place of a name: "local", "local:avx2", "ssh://user@host", "adb://serial", "catalog:NAME", or a path.
 
-    The path is of a profile or of a folder of them. Raises TrimfitError for what is none of these.
+    The path is of a profile or of a folder of them. With another `runtime` than the stock one nothing else runs there.
+    Raises TrimfitError for what is none of these, and for a runtime that needs the stock one beside it.
     """
+    if runtime == SPARSE_RUNTIME:
+        raise TrimfitError(f"got --runtime {runtime}, expected another: it is tried beside {RUNTIME}, the default")
     if is_published(asked):
+        if runtime != RUNTIME:
+            raise TrimfitError(f"got --runtime {runtime} for {asked}, expected none: its figures are of other engines")
         return Published(asked, catalog_published(asked.removeprefix(CATALOG)))
     if is_stored(asked):
-        return Stored(asked, StoredDevice.open(asked))
-    return Measurable(asked, resolve(asked))
+        return Stored(asked, StoredDevice.open(asked), runtime)
+    return Measurable(asked, resolve(asked), runtime)
 
 
-def places_of(names: Sequence[str]) -> tuple[Place, ...]:
+def places_of(names: Sequence[str], runtime: str = RUNTIME) -> tuple[Place, ...]:
     """The places of several names. Raises TrimfitError where two of them are the same."""
-    places = tuple(place_of(name) for name in names)
+    places = tuple(place_of(name, runtime) for name in names)
     known: dict[tuple[str, str], str] = {}
     for place in places:
         key = place.device.fingerprint, place.origin
@@ -192,6 +204,13 @@ def places_of(names: Sequence[str]) -> tuple[Place, ...]:
             raise TrimfitError(f"got --device {known[key]} and {place.asked}, which are the same: give one of them")
         known[key] = place.asked
     return places
+
+
+def _alone(engine: Engine, shape: ModelShape, workload: Workload) -> Site:
+    """A site with one runtime that is not onnxruntime's CPU, and what it makes of zeros by itself."""
+    zeros = own_zeros(engine, shape.architecture, workload)
+    reason = None if zeros else f"they are onnxruntime's, and {engine.name} was asked for"
+    return Site(shape.architecture, workload, (engine, zeros) if zeros else (engine,), reason)
 
 
 def _most(profile: LatencyProfile, kind: str) -> int:

@@ -26,6 +26,8 @@ from optimizer.report import write_report
 
 __all__ = ["Deployment", "publish", "stage_files"]
 
+_TEMPLATES = {".mnn": "run_mnn_template.py"}  # by the ending of what is deployed; all else is for onnxruntime
+
 
 @dataclass(frozen=True)
 class Deployment:
@@ -45,8 +47,14 @@ class Deployment:
 
     @property
     def onnx(self) -> Path:
-        """The model to run."""
+        """The model as ONNX; what is deployed, unless that has another form."""
         return self.folder / "model.onnx"
+
+    @property
+    def deployed(self) -> Path:
+        """The model to run, which was scored and measured."""
+        note = json.loads((self.folder / "runtime.json").read_text(encoding="utf-8"))
+        return self.folder / note.get("model", self.onnx.name)
 
     def model(self) -> PreTrainedModel:
         """The student in PyTorch, fp32, bit for bit as it was trained."""
@@ -59,23 +67,30 @@ def stage_files(
     model: PreTrainedModel,
     tokenizer: Any,
     onnx: Path,
+    fp32: Path | None = None,
     runtime: Runtime,
     device: Device,
     workload: Workload,
     longest: int,
     measurements: Sequence[Measurement],
 ) -> None:
-    """Fill a fresh folder with everything but the manifest and the report."""
+    """Fill a fresh folder with everything but the manifest and the report.
+
+    Where the file to deploy, `onnx`, has another form, `fp32` is the ONNX file that it was made from: both are in it.
+    """
     shutil.rmtree(stage, ignore_errors=True)
     (stage / "measurements").mkdir(parents=True)
     save(model, tokenizer, stage)
-    for file in onnx.parent.glob(f"{onnx.name}*"):
-        shutil.copyfile(file, stage / file.name.replace(onnx.name, "model.onnx"))
+    deployed = f"model{onnx.suffix}"
+    for path in {file.suffix: file for file in (fp32 or onnx, onnx)}.values():
+        for file in path.parent.glob(f"{path.name}*"):
+            shutil.copyfile(file, stage / file.name.replace(path.name, f"model{path.suffix}"))
     labels = [model.config.id2label[index] for index in range(model.config.num_labels)]
     if library := library_of(runtime):
         shutil.copyfile(library, stage / library.name)
     note = {
         "runtime": runtime.name,
+        "model": deployed,
         "options": portable_options(runtime),
         "machine": f"{device.system} {device.machine}",
         "threads": workload.threads,
@@ -83,7 +98,8 @@ def stage_files(
         "labels": labels,
     }
     (stage / "runtime.json").write_text(json.dumps(note, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    shutil.copyfile(Path(__file__).with_name("run_template.py"), stage / "run.py")
+    template = _TEMPLATES.get(onnx.suffix, "run_template.py")
+    shutil.copyfile(Path(__file__).with_name(template), stage / "run.py")
     for measurement in measurements:
         measurement.to_json(stage / "measurements" / f"{measurement.subject.name.replace(' ', '-')}.json")
 

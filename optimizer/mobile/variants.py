@@ -36,10 +36,14 @@ class Variant:
 def variants(deployment: Deployment, scratch: Path) -> Iterator[Variant]:
     """The student in fp32 and in int8 with stock operators; where the deployed one has others, that one too.
 
-    What is deployed is taken as it is. An int8 model that has to be made quantises activations at run time, its weights
-    with all 8 bits, which ARM multiplies exactly.
+    What is deployed is taken as it is; where it has another form than ONNX it is not among them. An int8 model that has
+    to be made quantises activations at run time, its weights with all 8 bits, which ARM multiplies exactly.
     """
     precision = deployment.manifest.student.precision
+    if deployment.deployed != deployment.onnx:  # its ONNX file is there in fp32 only
+        yield Variant("fp32", "fp32", deployment.onnx, deployed=False)
+        yield _int8(deployment.onnx, scratch)
+        return
     is_sparse = any(node.domain == DOMAIN for node in load_graph(deployment.onnx).node)
     stock = None if is_sparse else precision
     if stock == "fp32":
@@ -50,7 +54,11 @@ def variants(deployment: Deployment, scratch: Path) -> Iterator[Variant]:
     if stock is not None and stock.startswith("int8"):
         yield Variant(stock, stock, deployment.onnx, deployed=True)
     else:
-        int8 = OnnxRuntimeCpu(reduce_range=False).prepare(fp32, "int8", scratch / "int8.onnx")
-        yield Variant("int8", "int8", int8, deployed=False)
+        yield _int8(fp32, scratch)
     if is_sparse:
         yield Variant(f"sparse-{precision}", precision, deployment.onnx, deployed=True, library=library_path())
+
+
+def _int8(fp32: Path, scratch: Path) -> Variant:
+    int8 = OnnxRuntimeCpu(reduce_range=False).prepare(fp32, "int8", scratch / "int8.onnx")
+    return Variant("int8", "int8", int8, deployed=False)

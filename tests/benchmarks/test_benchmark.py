@@ -9,6 +9,7 @@ from tiny_onnx import write_mlp
 
 from benchmarks import BenchmarkResult, Budget, TrimfitError, Workload, benchmark_files
 from benchmarks.benchmark import _names, throughput_workloads
+from benchmarks.form import Form
 from benchmarks.plot import distributions, write_plot
 from benchmarks.table import render
 
@@ -119,3 +120,51 @@ def test_files_are_named_so_that_they_can_be_told_apart(paths, names):
 def test_no_files_are_refused():
     with pytest.raises(TrimfitError, match="no files"):
         benchmark_files([])
+
+
+@pytest.fixture
+def reversed_form(tmp_path):
+    """A runtime whose files are the model's bytes from the last to the first."""
+    loader = tmp_path / "loader.py"
+    loader.write_text(
+        "import sys\n"
+        "def load(job):\n"
+        "    with open(job['model'], 'rb') as file:\n"
+        "        content = file.read()[::-1]\n"
+        "    open(job['model'] + '.onnx', 'wb').write(content)\n"
+        "    return sys.modules['__main__'].load_onnxruntime({**job, 'model': job['model'] + '.onnx', 'options': {}})\n"
+    )
+    seen = []
+
+    def make(model, target, rows):
+        seen.extend(rows)
+        path = target.with_suffix(".xnno")
+        path.write_bytes(model.read_bytes()[::-1])
+        return path
+
+    return Form("backwards", "int8", {"speed": 2}, loader, make), seen
+
+
+def test_a_file_is_timed_in_several_forms_in_turns(tmp_path, reversed_form):
+    form, rows = reversed_form
+    path = write_mlp(tmp_path / "model.onnx")
+    found = benchmark_files([path], Workload(seq_len=32), forms=[Form(), form], budget=QUICK)
+    plain, other = found.rows
+    assert [plain.file.name, other.file.name] == ["model onnxruntime-cpu", "model backwards int8"]
+    assert other.measurement.subject.runtime == "backwards"
+    assert other.measurement.subject.options == {"speed": 2}
+    assert (plain.file.precision, other.file.precision) == ("fp32", "int8")
+    assert other.file.bytes == plain.file.bytes
+    assert other.file.sha256 == other.measurement.subject.sha256 != plain.file.sha256
+    assert other.file.parameters == plain.file.parameters
+    assert rows
+    assert all(values.shape[0] == 1 for row in rows for values in row.values())
+    assert "onnxruntime-cpu" in found.conditions
+    assert "backwards" in found.conditions
+
+
+def test_inputs_are_those_of_the_onnx_file_a_form_was_made_of(tmp_path, reversed_form):
+    form, _ = reversed_form
+    path = write_mlp(tmp_path / "model.onnx")
+    with pytest.raises(TrimfitError, match=r"expected an \.npz file"):
+        benchmark_files([path], Workload(seq_len=32), forms=[form], budget=QUICK, inputs=path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,15 +11,14 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from benchmarks.errors import TrimfitError
 from benchmarks.inputs import concrete_shape, graph_inputs
 from benchmarks.workload import Workload
+from hardware_profiles.runtimes.mnn_converter import SPARSE, SUFFIX, convert
 
 __all__ = ["as_it_is", "fixed", "int8", "mnn", "with_zeros"]
 
 PRODUCTS = ("MatMul", "Gemm")
 SMALLEST = 4096  # weights; smaller matrices are left dense
-CONVERT = "import sys, _tools; sys.argv[0] = 'mnnconvert'; _tools.mnnconvert(sys.argv)"
 
 
 def as_it_is(model: Path, folder: Path, python: Path | None) -> Path:
@@ -90,20 +88,5 @@ def _quiet() -> Iterator[None]:
 
 
 def mnn(model: Path, folder: Path, python: Path | None) -> Path:
-    """MNN's converter, with sparse matrices detected.
-
-    Not its command `mnnconvert`, which installs a package into whatever environment is active and reports to its maker.
-
-    Raises:
-        TrimfitError: the converter refuses the model.
-    """
-    assert python is not None
-    target = folder / f"{model.stem}.mnn"
-    files = ["--modelFile", str(model), "--MNNModel", str(target)]
-    arguments = ["-f", "ONNX", *files, "--bizCode", "trimfit", "--detectSparseSpeedUp"]
-    command = [str(python), "-c", CONVERT, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode or not target.exists():
-        said = (done.stderr or done.stdout).strip().splitlines() or ["nothing"]
-        raise TrimfitError(f"mnnconvert could not convert {model.name}: {said[-1]}: leave mnn out with --engines")
-    return target
+    """MNN's form, with sparse matrices detected. Raises TrimfitError where the converter refuses the model."""
+    return convert(model, folder / f"{model.stem}{SUFFIX}", SPARSE, python=python)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks import Budget, Contestant, measure
+from benchmarks import Budget, Contestant, Workload, measure
+from benchmarks.answers import answer_differences
 from benchmarks.errors import DeviceUnreachableError
 from benchmarks.place import current_place
 from benchmarks.rig import Graph
-from hardware_profiles import local_device, reach
+from hardware_profiles import EncoderShape, encoder_graph, local_device, random_inputs, reach
+from hardware_profiles.bench import graph_of
 from hardware_profiles.places.remote_rig import RemoteRig
+from hardware_profiles.runtimes import MnnCpu, refused
 
 QUICK = Budget(launches=2, min_launches=2, rounds=3, max_seconds=1.0, precision=10)
 FEED = {"x": np.ones((3, 4), np.float32)}
@@ -52,3 +55,23 @@ def timed(model):
     with current_place().rig() as rig:
         rig.load("a", Graph(model, FEED))
         return rig.measure(budget=Budget(rounds=1, max_seconds=1))["a"]
+
+
+@pytest.mark.skipif("mnn-cpu" in refused(), reason=refused().get("mnn-cpu", ""))
+def test_a_runtime_with_a_loader_of_its_own_is_timed_there_and_answers_as_here(far, tmp_path):
+    encoder = encoder_graph(EncoderShape.uniform(32, 8, 1, 4, 64), tmp_path / "encoder.onnx")
+    feed = random_inputs(Workload(seq_len=7))
+    np.savez(tmp_path / "pool.npz", **{name: values[None] for name, values in feed.items()})
+    before = far.left_behind
+    with reach(far.name) as device:
+        runtime = MnnCpu().at("int8")
+        assert device.runtimes["mnn-cpu"] == runtime.version
+        made = runtime.prepare(encoder, "int8", tmp_path / "made.onnx")
+        with current_place().rig() as rig:
+            rig.load("a", graph_of(runtime, made, feed, 1))
+            assert (rig.measure(budget=Budget(rounds=3, max_seconds=1))["a"] > 0).all()
+        known = Contestant(
+            name="a", model=made, runtime=runtime.name, options=runtime.options(), loader=runtime.loader()
+        )
+        assert answer_differences([known], {"a": tmp_path / "pool.npz"}, {})["a"] < 1e-6
+    assert far.left_behind == before

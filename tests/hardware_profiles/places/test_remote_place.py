@@ -32,7 +32,8 @@ def test_contestants_take_turns_there_and_say_so(place, model):
     assert first.provenance == "measured_device"
     environment = first.environment
     assert environment.cpu
-    assert environment.packages == {"onnxruntime": place.told["onnxruntime"], "numpy": place.told["numpy"]}
+    told = {"onnxruntime": place.told["onnxruntime"], "numpy": place.told["numpy"], "MNN": place.told["mnn"]}
+    assert environment.packages == {name: version for name, version in told.items() if version}
     assert environment.before.own_seconds == 0
     assert environment.after.own_seconds > 0
     assert environment.after.busy_seconds >= environment.before.busy_seconds

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import MNN.expr as expr  # type: ignore[import-not-found]  # in the engine's own environment
-import MNN.nn as nn  # type: ignore[import-not-found]  # in the engine's own environment
+import MNN.expr as expr
+import MNN.nn as nn
 import numpy as np
 
 Feed = dict[str, np.ndarray]
