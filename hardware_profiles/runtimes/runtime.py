@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-__all__ = ["Feeds", "Runtime", "Session"]
+__all__ = ["Feeds", "Runtime", "Session", "loader_of"]
 
 Feeds = Iterable[Mapping[str, np.ndarray]]
 """Inputs of a model by name, one call each."""
@@ -88,3 +88,9 @@ class Runtime(Protocol):
         `keep_fp32` are not quantised.
         """
         ...
+
+
+def loader_of(runtime: Runtime) -> Path | None:
+    """A file whose `load(job)` loads a runtime's models in the worker, see `Contestant.loader`; None: it needs none."""
+    found: Path | None = getattr(runtime, "loader", lambda: None)()
+    return found
