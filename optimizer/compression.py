@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from optimizer import files
 from optimizer.architecture import Architecture
 from optimizer.candidates import Candidate
+from optimizer.compute import on_training_device
 from optimizer.decision import look_at
 from optimizer.decision_record import CompressionRound
 from optimizer.distillation.trainer import Schedule, steps_within, train
@@ -69,7 +70,7 @@ class Student:
         note = json.loads((folder / "student.json").read_text(encoding="utf-8"))
         rounds = tuple(CompressionRound.model_validate(r) for r in note["rounds"])
         origin = SurgeryReport.model_validate(note["origin"])
-        return cls(load(folder), origin, rounds, sparsity=note.get("sparsity", 0.0))
+        return cls(on_training_device(load(folder)), origin, rounds, sparsity=note.get("sparsity", 0.0))
 
 
 def untouched(setting: Setting, view: View | None = None) -> Student:

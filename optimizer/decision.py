@@ -58,7 +58,8 @@ def decide(setting: Setting, advance: Any = lambda share: None) -> Decision:
     judge = Judge(setting, view, target_ms)
     dense, sparse = ([e for e in setting.engines if e.skips_zeros == skips] for skips in (False, True))
     candidates = [judge.judged(p, precision, e) for e in dense for p in patterns for precision in e.precisions]
-    candidates += [judge.with_zeros(precision, e) for e in sparse for precision in e.precisions]
+    deployable = [engine for engine in sparse if not engine.reference]
+    candidates += [judge.with_zeros(precision, e) for e in deployable for precision in e.precisions]
     advance(1.0)
     return Decision(tuple(finalists(candidates, setting.effort.finalists)), target_ms, view=view)
 

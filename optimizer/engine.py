@@ -49,6 +49,11 @@ class Engine:
         """Which zeros it makes use of at a precision; None for a runtime that multiplies by them."""
         return SKIPPED.get(precision) if self.skips_zeros else None
 
+    @property
+    def reference(self) -> bool:
+        """Whether its runtime only tells what something would bring: what is deployed cannot run with it."""
+        return bool(getattr(self.runtime, "reference", False))
+
     def with_anchor(self, *anchors: Anchor) -> Engine:
         """The same engine with a latency model that has learned what real models took."""
         return Engine.of(self.profile.with_anchor(*anchors), skips_zeros=self.skips_zeros)

@@ -13,7 +13,7 @@ from benchmarks.contestant import LIBRARY
 from benchmarks.inputs import pool_name
 from benchmarks.place import current_place
 from benchmarks.workload import Workload
-from hardware_profiles.runtimes import Runtime
+from hardware_profiles.runtimes import Runtime, loader_of
 from hardware_profiles.runtimes.sparse.dispatcher import environment
 from hardware_profiles.runtimes.sparse.library import library_here
 from optimizer import files
@@ -96,4 +96,5 @@ def _contestant(name: str, model: Path, runtime: Runtime, workload: Workload, in
         workload=workload,
         inputs=inputs,
         env=environment(),
+        loader=loader_of(runtime),
     )
