@@ -13,11 +13,12 @@ from benchmarks.answers import answer_differences
 from benchmarks.benchmark_result import BenchmarkResult, ThroughputPoint
 from benchmarks.budget import Budget
 from benchmarks.contestant import Contestant, Launch
-from benchmarks.energy import Energy, energy_per_call, read_counters
+from benchmarks.energy import Counters, Energy, energy_per_call, read_counters
 from benchmarks.errors import TrimfitError
 from benchmarks.form import Form
+from benchmarks.gpu.place import gpu_in_force
 from benchmarks.inputs import random_pool
-from benchmarks.machine_peak import machine_peak
+from benchmarks.machine_peak import MachinePeak, Precision, machine_peak
 from benchmarks.measurement import Measurement
 from benchmarks.model_file import ModelFile, gzip_bytes, read_model_file
 from benchmarks.onnx_file import file_bytes, file_sha256
@@ -29,8 +30,10 @@ from benchmarks.workload import Workload
 __all__ = ["benchmark_files", "throughput_workloads"]
 
 THROUGHPUT_BATCHES = (1, 8, 32)
+GPU_BATCHES = (1, 8, 32, 128, 256)
 THROUGHPUT_BUDGET = Budget(launches=2, min_launches=2, rounds=4, max_seconds=4.0, min_samples=8, precision=0.05)
 CALIBRATION_ROWS = 4  # made up: what they tell decides how a model answers, not how fast
+_NEVER_WRAPS = 1 << 63
 MEASURING_SHARE = 0.7  # of the progress, when throughput follows
 
 Progress = Callable[[float], None]
@@ -50,6 +53,7 @@ def benchmark_files(
     inputs: str | Path | None = None,
     throughput: bool = False,
     seed: int = 0,
+    peak: Callable[[int, Precision], MachinePeak] = machine_peak,
 ) -> BenchmarkResult:
     """Time ONNX files side by side and read everything else that can be said about them.
 
@@ -65,8 +69,10 @@ def benchmark_files(
         env: environment variables of the processes, see `Contestant.env`.
         progress: called with the share done, 0 to 1.
         inputs: an .npz of real inputs, see `Contestant.inputs`; made up at random without.
-        throughput: also measure rows a second at batches 1, 8 and 32 on one thread and on all cores.
+        throughput: also measure rows a second at batches 1, 8 and 32 on one thread and on all cores; on a GPU at
+            batches up to 256.
         seed: of order and made-up inputs.
+        peak: measures the machine's peak with so many threads at a precision.
 
     Raises:
         TrimfitError: a file is missing, not ONNX or does not run, or a dimension is unknown; one line.
@@ -87,7 +93,7 @@ def benchmark_files(
         cases = [(form, entry) for form in forms for entry in plain]
         made = [_made(*case, Path(folder) / str(number), len(forms) > 1) for number, case in enumerate(cases)]
         files = [_file(form, entry) for (form, _), entry in zip(cases, made, strict=True)]
-        return _timed(made, tuple(files), budget, options_here or {}, throughput, seed, progress)
+        return _timed(made, tuple(files), budget, options_here or {}, throughput, seed, progress, peak)
 
 
 def _made(form: Form, entry: Contestant, folder: Path, named: bool) -> Contestant:
@@ -130,6 +136,7 @@ def _timed(
     throughput: bool,
     seed: int,
     progress: Progress | None,
+    peak: Callable[[int, Precision], MachinePeak],
 ) -> BenchmarkResult:
     share = MEASURING_SHARE if throughput else 1.0
     measurements = measure(contestants, budget=budget, seed=seed, progress=_part(progress, 0.0, share))
@@ -140,7 +147,7 @@ def _timed(
     return BenchmarkResult(
         measurements=measurements,
         files=files,
-        peaks=tuple(machine_peak(contestants[0].workload.threads, kind) for kind in kinds),
+        peaks=tuple(peak(contestants[0].workload.threads, kind) for kind in kinds),
         energy=_energy(contestants, measurements, seed),
         throughput=_throughput(contestants, seed, _part(progress, share, 1.0)) if throughput else (),
         answers=answers,
@@ -166,7 +173,7 @@ def _part(progress: Progress | None, low: float, high: float) -> Progress | None
 def throughput_workloads(workload: Workload, cores: int) -> list[Workload]:
     """The batches and thread counts at which throughput is measured."""
     threads = sorted({1, workload.threads, cores})
-    batches = sorted({workload.batch, *THROUGHPUT_BATCHES})
+    batches = sorted({workload.batch, *(GPU_BATCHES if gpu_in_force() else THROUGHPUT_BATCHES)})
     settings = [{"batch": batch, "threads": count} for count in threads for batch in batches]
     return [workload.model_copy(update=setting) for setting in settings]
 
@@ -211,7 +218,7 @@ def _energy(contestants: Sequence[Contestant], measurements: Sequence[Measuremen
     try:
         if not (place := current_place()).is_here:
             raise TrimfitError(f"energy unknown: counters are read on this machine only, not on {place.name}")
-        read_counters()
+        _counters()
     except TrimfitError as error:
         return tuple(Energy(name=entry.name, reason=str(error)) for entry in contestants)
     return tuple(_energy_of(entry, m.median, seed) for entry, m in zip(contestants, measurements, strict=True))
@@ -224,5 +231,13 @@ def _energy_of(contestant: Contestant, call_seconds: float, seed: int) -> Energy
             launch.ready()
             launch.ask("load", cpus=[])
             return energy_per_call(
-                contestant.name, lambda calls: launch.ask("turn", settle=0, timed=calls), call_seconds
+                contestant.name, lambda calls: launch.ask("turn", settle=0, timed=calls), call_seconds, read=_counters
             )
+
+
+def _counters() -> Counters:
+    """The GPU's where models run on one, else the processor's."""
+    place = gpu_in_force()
+    if place is None:
+        return read_counters()
+    return {place.name: (1000 * place.energy_mj(), _NEVER_WRAPS)}  # microjoules

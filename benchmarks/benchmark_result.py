@@ -112,7 +112,7 @@ class BenchmarkResult(BaseModel):
         if self.is_emulated:
             return f"{m.subject.workload} on {m.environment.cpu}, emulated: models are tried, and nothing is timed"
         return (
-            f"{m.subject.workload} on {m.environment.cpu} ({m.environment.cores} cores), "
+            f"{m.subject.workload} on {m.environment.gpu or f'{m.environment.cpu} ({m.environment.cores} cores)'}, "
             f"{runtimes}; medians of {min(x.seconds.size for x in self.measurements)} "
             f"or more calls in {launches} launch{'es' if launches != 1 else ''}, "
             f"{'taking turns' if len(self.measurements) > 1 else 'alone'}"

@@ -24,26 +24,34 @@ class Energy(BaseModel):
 
     name: str
     joules: float | None = None
-    """Of the whole processor package while the call runs, its idle power included."""
+    """Of the whole processor package, or the whole GPU, while the call runs, its idle power included."""
     reason: str | None = None
 
 
-def energy_per_call(name: str, run: Callable[[int], object], call_seconds: float, folder: Path = POWERCAP) -> Energy:
+def energy_per_call(
+    name: str,
+    run: Callable[[int], object],
+    call_seconds: float,
+    folder: Path = POWERCAP,
+    read: Callable[[], Counters] | None = None,
+) -> Energy:
     """Read the counters around about a second of calls.
 
     Args:
         name: of the contestant.
         run: makes so many calls in a row.
         call_seconds: how long one takes.
-        folder: where the counters are.
+        folder: where the processor's counters are.
+        read: reads others instead, such as a GPU's.
     """
+    read = read or (lambda: read_counters(folder))
     try:
-        before = read_counters(folder)
+        before = read()
     except TrimfitError as error:
         return Energy(name=name, reason=str(error))
     calls = max(1, round(SECONDS / call_seconds))
     run(calls)
-    return Energy(name=name, joules=joules_between(before, read_counters(folder)) / calls)
+    return Energy(name=name, joules=joules_between(before, read()) / calls)
 
 
 def read_counters(folder: Path = POWERCAP) -> Counters:

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 from benchmarks.control_group import read_control_group
+from benchmarks.gpu.gpu import Gpu
+from benchmarks.gpu.nvml import GpuState
 
 __all__ = ["Environment", "MachineState", "cpu_flags", "cpu_in_words", "read_environment", "read_state"]
 
@@ -47,6 +49,12 @@ class MachineState(BaseModel):
     """Every sensor by its name, of a machine that is reached through a connection."""
     slowed: tuple[str, ...] = ()
     """What heat or a weak supply slowed down since the state before, in sentences with a remedy."""
+    gpu: GpuState | None = None
+    """Of the GPU that models are timed on."""
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_there(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without_gpu(handler(self))
 
 
 class Environment(BaseModel):
@@ -70,15 +78,26 @@ class Environment(BaseModel):
     virtual: bool | None = None
     before: MachineState = MachineState()
     after: MachineState | None = None
+    gpu: Gpu | None = None
+    """What models are timed on, where that is not the CPU."""
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_there(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without_gpu(handler(self))
 
     @property
     def device(self) -> str:
         """What must be equal for two measurements to be of the same device."""
-        return f"{self.cpu}, {self.cores} cores"
+        return f"{self.gpu.name}, driver {self.gpu.driver}" if self.gpu else f"{self.cpu}, {self.cores} cores"
 
     def finished(self) -> Environment:
         """The same with the machine's present state as `after`."""
         return self.model_copy(update={"after": read_state()})
+
+
+def _without_gpu(fields: dict[str, Any]) -> dict[str, Any]:
+    """What has none is written as it was before there were GPUs."""
+    return {name: value for name, value in fields.items() if name != "gpu" or value}
 
 
 def read_environment() -> Environment:

@@ -29,6 +29,7 @@ class LocalPlace:
 
     name = "local"
     is_here = True
+    counts_starts = True
     provenance: Provenance = "measured_device"
 
     @property

@@ -16,7 +16,7 @@ from benchmarks.rig import Graph
 
 __all__ = ["MachinePeak", "machine_peak"]
 
-Precision = Literal["fp32", "int8"]
+Precision = Literal["fp32", "int8", "fp16"]
 
 SHAPES = (
     (128, 768, 3072),

@@ -10,7 +10,15 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from benchmarks import statistics
 from benchmarks.environment import Environment
@@ -55,6 +63,16 @@ class LaunchFacts(BaseModel):
     memory_before_bytes: int | None = None
     """Peak memory with the runtime imported and no model loaded."""
     peak_memory_bytes: int | None = None
+    device_memory_bytes: int | None = None
+    """What model and first call took of the memory of a device of its own, such as a GPU."""
+    nodes: dict[str, dict[str, int]] = {}
+    """Nodes by operator of each execution provider, where the model may be run by several; empty where it is not."""
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_there(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A launch without a device of its own is written as it was before there were such."""
+        fields: dict[str, Any] = handler(self)
+        return {name: value for name, value in fields.items() if value or name not in ("device_memory_bytes", "nodes")}
 
 
 class Measurement(BaseModel):
@@ -274,6 +292,22 @@ class Measurement(BaseModel):
             if launch.peak_memory_bytes and launch.memory_before_bytes
         ]
         return max(added, default=None)
+
+    @cached_property
+    def device_median(self) -> float | None:
+        """Median seconds that a call took on a device of its own; None where there is none, or for several lengths."""
+        known = np.array(self.samples.device_seconds, float)
+        return float(np.median(known[self.counted()])) if known.size and not self.is_mix else None
+
+    @property
+    def device_memory_bytes(self) -> int | None:
+        """What model and first call took of the memory of a device of its own."""
+        return max((launch.device_memory_bytes for launch in self.launches if launch.device_memory_bytes), default=None)
+
+    @property
+    def nodes(self) -> dict[str, dict[str, int]]:
+        """Nodes by operator of each execution provider, see `LaunchFacts`."""
+        return next((launch.nodes for launch in self.launches if launch.nodes), {})
 
     @property
     def median_text(self) -> str:

@@ -12,6 +12,7 @@ import onnx
 from onnx import TensorProto, helper, shape_inference
 from pydantic import BaseModel, ConfigDict
 
+from benchmarks.gpu.place import gpu_in_force
 from benchmarks.inputs import concrete_shape, graph_inputs
 from benchmarks.machine_peak import Precision
 from benchmarks.onnx_file import file_bytes, file_parts, file_sha256, load_graph
@@ -64,8 +65,19 @@ def read_model_file(path: Path, name: str, workload: Workload, dims: Mapping[str
         gzip_bytes=sum(gzip_bytes(part) for part in file_parts(path)),
         parameters=count_parameters(graph),
         flops=count_flops(path, shapes),
-        precision="int8" if integer > floating else "fp32",
+        precision="int8" if integer > floating else _float_precision(graph),
     )
+
+
+def _float_precision(graph: onnx.GraphProto) -> Precision:
+    """By where most of the numbers are stored; a CPU multiplies fp16 as fp32."""
+    if gpu_in_force() is None:
+        return "fp32"
+    sizes = dict.fromkeys((TensorProto.FLOAT, TensorProto.FLOAT16), 0)
+    for tensor in graph.initializer:
+        if tensor.data_type in sizes:
+            sizes[tensor.data_type] += math.prod(tensor.dims)
+    return "fp16" if sizes[TensorProto.FLOAT16] > sizes[TensorProto.FLOAT] else "fp32"
 
 
 def count_parameters(graph: onnx.GraphProto) -> int:

@@ -29,7 +29,12 @@ class Place(Protocol):
 
     @property
     def is_here(self) -> bool:
-        """Whether it is this machine. Elsewhere the time limit of a run does not count the starts of processes."""
+        """Whether it is this machine."""
+        ...
+
+    @property
+    def counts_starts(self) -> bool:
+        """Whether the time limit of a run counts the starts of processes: not where they take longer than the calls."""
         ...
 
     @property

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model
 __all__ = ["Kind", "Samples"]
 
 Kind = Literal["first", "warmup", "settle", "timed"]
+_OPTIONAL = ("seq_len", "device_seconds")
 
 
 class Samples(BaseModel):
@@ -29,12 +30,15 @@ class Samples(BaseModel):
     """How often the system took a CPU away from the process during the call."""
     seq_len: tuple[int, ...] = ()
     """Tokens of the call; no column where the workload has one length."""
+    device_seconds: tuple[float, ...] = ()
+    """What the call took on a device of its own, such as a GPU; no column where there is none."""
 
     @model_validator(mode="after")
     def _columns_agree(self) -> Samples:
         lengths = {name: len(getattr(self, name)) for name in type(self).model_fields}
-        if not self.seq_len:
-            del lengths["seq_len"]
+        for name in _OPTIONAL:
+            if not lengths[name]:
+                del lengths[name]
         if len(set(lengths.values())) > 1:
             raise ValueError(f"got columns of different lengths {lengths}, expected one value per call in each")
         return self
@@ -42,12 +46,13 @@ class Samples(BaseModel):
     @model_serializer(mode="wrap")
     def _without_what_is_not_there(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields: dict[str, Any] = handler(self)
-        return {name: value for name, value in fields.items() if name != "seq_len" or value}
+        return {name: value for name, value in fields.items() if name not in _OPTIONAL or value}
 
     def at(self, seq_len: int) -> Samples:
         """The calls of one length, without the column that says so."""
         mine = [i for i, length in enumerate(self.seq_len) if length == seq_len]
-        columns = {name: tuple(getattr(self, name)[i] for i in mine) for name in type(self).model_fields}
+        known = (name for name in type(self).model_fields if name not in _OPTIONAL or getattr(self, name))
+        columns = {name: tuple(getattr(self, name)[i] for i in mine) for name in known}
         return Samples.model_validate({**columns, "seq_len": ()})
 
     def __len__(self) -> int:

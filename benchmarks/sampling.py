@@ -20,6 +20,7 @@ from benchmarks.comparison import compare
 from benchmarks.contestant import Contestant, Launch
 from benchmarks.environment import Environment
 from benchmarks.errors import TrimfitError
+from benchmarks.gpu.place import gpu_in_force
 from benchmarks.inputs import check_pool, model_inputs, random_pool
 from benchmarks.measurement import LaunchFacts, Measurement, Samples
 from benchmarks.place import current_place
@@ -29,6 +30,7 @@ __all__ = ["Budget", "measure", "measure_calls"]
 
 WARMUP_CALLS = 3
 WARMUP_SECONDS = 0.05
+LAUNCHES_ON_A_GPU = 3
 MOST_LAUNCHES_ELSEWHERE = 2  # times as many as the budget begins with
 
 Progress = Callable[[float], None]
@@ -65,12 +67,19 @@ def measure(
     _check(contestants)
     with tempfile.TemporaryDirectory(prefix="trimfit-") as folder:
         entries = [_enter(contestant, Path(folder), i, seed) for i, contestant in enumerate(contestants)]
-        race = _Race(entries, budget or Budget(), seed)
+        race = _Race(entries, _affordable(budget or Budget()), seed)
         while not race.finished():
             race.launch()
             if progress:
                 progress(race.share_done())
         return race.measurements()
+
+
+def _affordable(budget: Budget) -> Budget:
+    """On a GPU a start takes as long as thousands of calls, and starts differ little: few of them."""
+    if gpu_in_force() is None:
+        return budget
+    return budget.model_copy(update={"launches": min(budget.launches, LAUNCHES_ON_A_GPU)})
 
 
 def _check(contestants: Sequence[Contestant]) -> None:
@@ -108,6 +117,7 @@ class _Entry:
         self.columns["kind"] += kinds
         for name in ("seconds", "cpu_seconds", "preemptions"):
             self.columns[name] += calls[name]
+        self.columns["device_seconds"] += calls.get("device_seconds", ())
 
 
 def _enter(contestant: Contestant, folder: Path, number: int, seed: int) -> _Entry:
@@ -161,8 +171,8 @@ class _Race:
 
     @property
     def _most_launches(self) -> float:
-        """Elsewhere starts take long and are not counted, but somebody waits for them."""
-        return math.inf if self.place.is_here else MOST_LAUNCHES_ELSEWHERE * self.budget.launches
+        """Where starts take long they are not counted, but somebody waits for them."""
+        return math.inf if self.place.counts_starts else MOST_LAUNCHES_ELSEWHERE * self.budget.launches
 
     def _samples(self) -> int:
         return min(entry.columns["kind"].count("timed") // len(entry.lengths) for entry in self.entries)
@@ -192,7 +202,7 @@ class _Race:
                 facts[i], planned = self._load(self.entries[i], processes[i], cpus)
                 turns |= {(int(i), at): turn for at, turn in planned.items()}
             setup = time.perf_counter() - begin
-            if not self.place.is_here:
+            if not self.place.counts_starts:
                 self.waited, setup = self.waited + setup, 0.0
             self._rounds(processes, turns, setup)
             for entry, process, fact in zip(self.entries, processes, facts, strict=True):

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import Budget
+from benchmarks import Budget, TrimfitError
 from benchmarks.crowding import cpus_of_others, is_crowded, wait_for_room
 from benchmarks.environment import read_state
+from benchmarks.gpu.place import gpu_in_force
 from benchmarks.place import current_place
 from benchmarks.rig import Graph, Rig
 from hardware_profiles.layer_breaks import just_sparse
@@ -35,6 +36,8 @@ _RESTING = 1.5  # times as long where threads have to come to rest after each tu
 _PASSES: dict[Effort, int] = {"fast": 2, "default": 4, "thorough": 8}  # between them progress is told
 _BYTES_PER_CHAIN = 3e6  # small, so that units are timed with their weights in the caches where they can be
 _MOST_REPEAT = 8
+_GPU_REPEAT = 4  # at least: a block takes 20 microseconds there, and the call as long again
+_GPU_CACHE_SHARE = 0.5  # of its L2 cache, for the weights of a chain
 _BUILDING = 0.4  # share of the time that building and loading takes
 _MEMORY_SHARE = 0.25  # of the free memory, for the weights of the graphs that are timed together
 _REFINING: dict[Effort, tuple[int, int]] = {"fast": (0, 1), "default": (8, 4), "thorough": (32, 4)}
@@ -118,8 +121,12 @@ class Bench:
         with current_place().rig() as rig:
             with tempfile.TemporaryDirectory(prefix="trimfit-") as folder:
                 model = self._prepared(self._encoder(name, whole), Path(folder))
-                for option, runtime in alternatives.items():
-                    self._load(rig, option, runtime.at(self.precision), model)
+                for number, (option, runtime) in enumerate(alternatives.items()):
+                    try:
+                        self._load(rig, option, runtime.at(self.precision), model)
+                    except TrimfitError:  # a CUDA graph that cannot be captured, say
+                        if not number:
+                            raise
             return self._measure(rig, lambda label, share: None)
 
     def threads(self, counts: Sequence[int]) -> dict[int, Timing]:
@@ -270,6 +277,9 @@ class Bench:
     def _repeat(self, unit: Unit) -> int:
         """More copies of small units, whose time would drown in the glue's."""
         bytes_each = max(1.0, weight_bytes(unit.weights, self.precision))
+        if place := gpu_in_force():
+            fits = _GPU_CACHE_SHARE * place.gpu.l2_bytes / bytes_each
+            return int(np.clip(round(fits), _GPU_REPEAT, _MOST_REPEAT))
         return int(np.clip(round(_BYTES_PER_CHAIN / bytes_each), 1, _MOST_REPEAT))
 
 

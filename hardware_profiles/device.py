@@ -7,14 +7,17 @@ import json
 import os
 from contextlib import AbstractContextManager
 from functools import lru_cache
+from typing import Any
 
 import psutil
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 from benchmarks.environment import Environment, read_environment
 from benchmarks.errors import DeviceUnreachableError, TrimfitError
+from benchmarks.gpu.gpu import Gpu, is_gpu
+from benchmarks.gpu.place import GpuPlace, gpu_in_force, open_gpu
 from benchmarks.local_place import LocalPlace
-from benchmarks.place import Place, current_place
+from benchmarks.place import Place, current_place, in_force
 from benchmarks.provenance import Provenance
 from hardware_profiles.caches import read_caches
 from hardware_profiles.core_kinds import in_words, read_core_kinds
@@ -22,7 +25,17 @@ from hardware_profiles.isa import cpu_name, instruction_sets, read_board
 from hardware_profiles.runtimes import runtimes
 from hardware_profiles.runtimes.sparse import dispatcher
 
-__all__ = ["LOCAL", "Device", "check_in_force", "described", "device_in_force", "is_remote", "local_device", "resolve"]
+__all__ = [
+    "LOCAL",
+    "Device",
+    "check_in_force",
+    "described",
+    "device_in_force",
+    "is_remote",
+    "local_device",
+    "on_gpu",
+    "resolve",
+]
 
 LOCAL = "local"
 REMOTE = ("ssh://", "adb://")
@@ -39,7 +52,8 @@ class Device(BaseModel):
     `shared_caches` to how many of those cores share one; `memory_bytes` is the machine's or the container's, whichever
     is less; `page_bytes` is the size of a page of it, 0 where unknown; `runtimes` maps a runtime's name to its
     installed version. `operators_isa` is the instruction set that the sparse operators are restricted to, None where
-    they use the best; `name` says so too.
+    they use the best; `name` says so too. Where models run on a GPU, `gpu` is it, `name` its name, and all else is said
+    of the machine that drives it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,6 +72,13 @@ class Device(BaseModel):
     operators_isa: str | None = None
     runtimes: dict[str, str] = {}
     provenance: Provenance = "measured_device"
+    gpu: Gpu | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_there(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A device without a GPU is written as it was before there were such: profiles and caches stay valid."""
+        fields: dict[str, Any] = handler(self)
+        return {name: value for name, value in fields.items() if name != "gpu" or value}
 
     @property
     def microarchitecture(self) -> str:
@@ -66,22 +87,25 @@ class Device(BaseModel):
 
     @property
     def default_threads(self) -> int:
-        """As many threads as it has cores, and no more than the container may keep busy."""
+        """As many threads as it has cores, and no more than the container may keep busy; a GPU is driven by one."""
+        if self.gpu:
+            return 1
         return self.cores if self.cpu_limit is None else max(1, min(self.cores, int(self.cpu_limit)))
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits over what decides latency: CPU, instruction sets, cores, caches, limits, system.
+        """16 hex digits over what decides latency: GPU, CPU, instruction sets, cores, caches, limits, system.
 
         Runtime versions are not part of it: a profile names its own runtime and version, so that another
         runtime can be installed without losing what was measured. Neither is memory, which decides what fits.
         """
-        facts = self.model_dump(mode="json", include=set(_IDENTITY))
+        facts = self.model_dump(mode="json", include={*_IDENTITY, "gpu"})
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     def difference(self, other: Device) -> str | None:
         """Name every field that differs, with both values, of those that decide latency and the provenance; or None."""
-        pairs = ((field, getattr(self, field), getattr(other, field)) for field in (*_IDENTITY, "provenance"))
+        fields = (*_IDENTITY, "gpu", "provenance")
+        pairs = ((field, getattr(self, field), getattr(other, field)) for field in fields)
         found = (
             f"{f} {_shown(mine, theirs)} against {_shown(theirs, mine)}" for f, mine, theirs in pairs if mine != theirs
         )
@@ -104,8 +128,8 @@ def resolve(name: str) -> Device:
     """Find a device that can be measured, by its name on the command line.
 
     "local" is this machine; "local:avx2" the same with the sparse operators restricted to an instruction set;
-    "ssh://user@host" and "adb://serial" are looked at, unless they are in force. What is measured is measured there
-    only within `reach`.
+    "cuda" and "cuda:1" are its GPUs; "ssh://user@host" and "adb://serial" are looked at, unless they are in force. What
+    is measured is measured there only within `reach`.
     Raises DeviceUnreachableError for all others, profiles among them, and for devices that do not answer.
     """
     if is_remote(name):
@@ -113,6 +137,9 @@ def resolve(name: str) -> Device:
 
         with reach(name) as device:
             return device
+    if is_gpu(name):
+        gpu = gpu_in_force()
+        return on_gpu(gpu if gpu and gpu.is_named(name) else open_gpu(name))
     place, _, isa = name.partition(":")
     if place == LOCAL and (isa or name == LOCAL):
         return _with_runtimes(_limited(isa)) if isa else local_device()
@@ -122,13 +149,21 @@ def resolve(name: str) -> Device:
             " `trimfit profile`), it cannot run a model"
         )
     raise DeviceUnreachableError(
-        f"got device {name!r}, expected {LOCAL}, {' or '.join(f'{scheme}...' for scheme in REMOTE)}: name one of them"
+        f"got device {name!r}, expected {LOCAL}, cuda, {' or '.join(f'{scheme}...' for scheme in REMOTE)}: name one"
     )
 
 
 def is_remote(name: str) -> bool:
     """Whether a name on the command line is of a device behind a connection."""
     return name.startswith(REMOTE)
+
+
+@lru_cache(maxsize=4)
+def on_gpu(place: GpuPlace) -> Device:
+    """This machine's GPU as a device, with the runtimes that work on it."""
+    facts = {"name": place.gpu.name, "gpu": place.gpu, "provenance": place.provenance}
+    with in_force(place):
+        return _with_runtimes(_this_machine().model_copy(update=facts))
 
 
 def local_device() -> Device:
@@ -206,6 +241,8 @@ def described(
 
 def device_in_force() -> Device:
     """The device where everything is measured now, with the limit of the sparse operators that is in force."""
+    if gpu := gpu_in_force():
+        return on_gpu(gpu)
     place = current_place()
     if place.is_here:
         return local_device()

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.errors import TrimfitError
 from hardware_profiles.runtimes.sparse.packing import BLOCK
-from hardware_profiles.unit import Pattern
+from hardware_profiles.unit import OF, Pattern
 
 __all__ = ["ACTIVATIONS", "VOCABULARY", "EncoderGraph", "kept"]
 
@@ -34,7 +34,11 @@ BATCH, SEQUENCE = "batch_size", "sequence_length"
 
 
 def kept(inputs: int, outputs: int, pattern: Pattern, sparsity: float, random: np.random.Generator) -> np.ndarray:
-    """Which weights [inputs, outputs] of a layer are not zero: single ones, or blocks of 4 consecutive inputs."""
+    """Which weights [inputs, outputs] of a layer are not zero: single ones, blocks of 4 consecutive inputs, n of 4."""
+    if pattern == "n:m":
+        drawn = random.random((-(-inputs // OF), OF, outputs), dtype=np.float32)
+        rank = drawn.argsort(axis=1).argsort(axis=1)
+        return (rank < round(OF * (1 - sparsity))).reshape(-1, outputs)[:inputs]
     rows = -(-inputs // BLOCK) if pattern == "block" else inputs
     mask = random.random((rows, outputs), dtype=np.float32) >= sparsity
     return np.repeat(mask, BLOCK, axis=0)[:inputs] if pattern == "block" else mask

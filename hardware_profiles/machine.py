@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from benchmarks.gpu.place import gpu_in_force
 from benchmarks.machine_peak import Precision, machine_peak
 from benchmarks.memory_bandwidth import memory_bandwidth
 from benchmarks.workload import Workload
 from hardware_profiles.bench import Bench
+from hardware_profiles.gpu_machine import measure_gpu
 from hardware_profiles.profile import Anchor, LatencyProfile
 from hardware_profiles.profile_request import ProfileRequest
 from hardware_profiles.shape import EncoderShape
 
 __all__ = ["measure_machine", "peak_precision", "thread_counts"]
 
-_ARITHMETICS: tuple[Precision, ...] = ("fp32", "int8")
+_ARITHMETICS: tuple[Precision, ...] = ("fp32", "int8", "fp16")
 
 
 def thread_counts(cores: int) -> tuple[int, ...]:
@@ -23,7 +25,7 @@ def thread_counts(cores: int) -> tuple[int, ...]:
 
 
 def peak_precision(precision: str) -> Precision | None:
-    """The arithmetic whose peak a precision is held against: "fp32", or "int8" for all its kinds; None for others."""
+    """The arithmetic whose peak a precision is held against: "fp32", "fp16", "int8" for all its kinds; or None."""
     return next((peak for peak in _ARITHMETICS if precision.split("-")[0] == peak), None)
 
 
@@ -32,6 +34,9 @@ def measure_machine(
 ) -> Iterator[LatencyProfile]:
     """Measure what `request.asks_for_machine` and the profile lacks; yields the profile after each step."""
     if not request.asks_for_machine:
+        return
+    if place := gpu_in_force():
+        yield from measure_gpu(profile, request, place, progress)
         return
     threads = request.workload.threads
     for arithmetic in dict.fromkeys(map(peak_precision, request.precisions)):

@@ -6,18 +6,21 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from benchmarks.gpu.place import gpu_in_force
 from benchmarks.workload import Workload
 from hardware_profiles.shape import EncoderShape
 from hardware_profiles.unit import Kind, Pattern, Unit, weight_bytes, zeros_in_words
 from hardware_profiles.widths import anchor_shapes, ffn_widths, head_widths, ladder, more_anchor_shapes, nearest, spread
 
-__all__ = ["SKIPPED", "SPARSITIES", "Effort", "ProfileRequest", "Whole"]
+__all__ = ["SKIPPED", "SPARSITIES", "TWO_OF_FOUR", "Effort", "ProfileRequest", "Whole"]
 
 Effort = Literal["fast", "default", "thorough"]
 
 SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95)
-SKIPPED: dict[str, Pattern] = {"fp32": "unstructured", "int8": "block"}
-"""The zeros that sparse operators skip at a precision."""
+SKIPPED: dict[str, Pattern] = {"fp32": "unstructured", "int8": "block", "fp16": "n:m"}
+"""The zeros that sparse operators, or a GPU's kernels, skip at a precision."""
+TWO_OF_FOUR = 0.5
+"""The share of zeros of 2:4, of which there is no more and no less."""
 _MORE_SPARSITIES = (0.6, 0.7, 0.85, 0.975)  # when thorough
 _NARROWER: dict[Effort, tuple[float, ...]] = {
     "fast": (0.2,),
@@ -83,9 +86,14 @@ class ProfileRequest:
         return (self.machine or self.budget == "thorough") and not self.sparse
 
     @property
+    def in_groups(self) -> bool:
+        """Whether the zeros that are asked about are 2:4: one share of them, and layers that all take part."""
+        return self.sparse and self.sparsities == (TWO_OF_FOUR,)
+
+    @property
     def all_sparsities(self) -> tuple[float, ...]:
         """The shares of zeros that are measured, ascending; none where none was asked for."""
-        more = _MORE_SPARSITIES if self.sparsities and self.budget == "thorough" else ()
+        more = _MORE_SPARSITIES if self.sparsities and self.budget == "thorough" and not self.in_groups else ()
         return tuple(sorted({*self.sparsities, *more}))
 
     def pattern(self, precision: str) -> Pattern:
@@ -144,8 +152,10 @@ class ProfileRequest:
     def _with_zeros(self, pattern: Pattern) -> dict[str, Whole]:
         found = {}
         wanted = (*_WHOLE_SPARSITIES, *(_MORE_WHOLE_SPARSITIES if self.budget == "thorough" else ()))
+        if self.in_groups:
+            wanted = tuple((depth, width, TWO_OF_FOUR) for depth, width in ((1.0, 1.0), (0.5, 1.0), (0.5, 0.5)))
         all_heads, all_ffn = head_widths(self.max_heads), ffn_widths(self.max_ffn)
-        for depth_share, width_share, sparsity in spread(_WHOLE_SPARSITIES, 2) if self.thin else wanted:
+        for depth_share, width_share, sparsity in spread(wanted[: len(_WHOLE_SPARSITIES)], 2) if self.thin else wanted:
             if sparsity <= max(self.sparsities, default=0.0):
                 depth = max(1, round(depth_share * self.depth))
                 heads, ffn = nearest(all_heads, width_share), nearest(all_ffn, width_share)
@@ -166,7 +176,8 @@ class ProfileRequest:
         width = min(ffn_widths(self.max_ffn)[1:], key=lambda width: abs(bytes_of(width) - _RUNG_BYTES))
         layer = self.unit("attention", self.max_heads).weights + self.unit("ffn", self.max_ffn).weights
         model_bytes = weight_bytes(self.depth * layer, precision)
-        rungs = ladder(bytes_of(width), model_bytes)
+        place = gpu_in_force()
+        rungs = ladder(bytes_of(width), model_bytes, place.gpu.l2_bytes if place else 0.0)
         return tuple(
             (self.unit("ffn", width), copies) for copies in (spread(rungs, _RUNGS_OF_PART) if self.thin else rungs)
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -101,7 +102,7 @@ def _stages(
         def report(label: str, share: float, done: int = index) -> None:
             progress(label, _CHOOSING + (end - _CHOOSING) * (done + share) / len(precisions))
 
-        if request.sparse:
+        if request.sparse and not request.in_groups:
             report(f"{precision}: where sparse layers break even", 0.0)
             profile = _with_break_even(profile, request, precision, seed)
             yield profile
@@ -151,8 +152,12 @@ def _with_best_options(profile: LatencyProfile, runtime: Runtime, request: Profi
 
 
 def _best(trials: list[OptionTrial]) -> str:
-    """The name of the lowest geometric mean over precisions; the first unless it is clearly beaten."""
-    names = list(dict.fromkeys(trial.name for trial in trials))
+    """The name of the lowest geometric mean over precisions; the first unless it is clearly beaten.
+
+    One that did not run at every precision is out.
+    """
+    times = Counter(trial.name for trial in trials)
+    names = [name for name, count in times.items() if count == times[trials[0].name]]
     scores = {name: float(np.mean([np.log(trial.seconds) for trial in trials if trial.name == name])) for name in names}
     best = min(names, key=scores.__getitem__)
     return best if scores[best] < scores[names[0]] - _MUST_WIN_BY else names[0]

@@ -6,11 +6,13 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["Kind", "Pattern", "Unit", "block_weights", "packed_share", "weight_bytes", "zeros_in_words"]
+__all__ = ["OF", "Kind", "Pattern", "Unit", "block_weights", "packed_share", "weight_bytes", "zeros_in_words"]
 
 Kind = Literal["glue", "attention", "ffn"]
 Pattern = Literal["dense", "unstructured", "block", "n:m"]
 """Which weights may be zero: none, any, 4 consecutive inputs of one output together, all but n of m such inputs."""
+OF = 4
+"""Consecutive inputs of one output, of which n are left: the m of n:m that GPUs have kernels for."""
 _BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1, "int8-static": 1}
 
 
@@ -35,7 +37,9 @@ def packed_share(sparsity: float) -> float:
 
 
 def zeros_in_words(pattern: Pattern, sparsity: float) -> str:
-    """E.g. "90% zeros", "80% zero blocks"."""
+    """E.g. "90% zeros", "80% zero blocks", "2:4 zeros"."""
+    if pattern == "n:m":
+        return f"{round(OF * (1 - sparsity))}:{OF} zeros"
     return f"{sparsity:.0%} {'zero blocks' if pattern == 'block' else 'zeros'}"
 
 

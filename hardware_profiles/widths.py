@@ -40,12 +40,12 @@ def _rounded(width: float) -> int:
     return multiple * max(1, round(width / multiple))
 
 
-def ladder(unit_bytes: float, model_bytes: float) -> tuple[int, ...]:
+def ladder(unit_bytes: float, model_bytes: float, cache_bytes: float = 0.0) -> tuple[int, ...]:
     """Chain lengths whose weights grow to `model_bytes`, at most 64 MB, by about 1.45 times a step.
 
-    None for models so small that any cache holds them.
+    They go on to twice a cache of `cache_bytes`, where that is more. None for models that any cache holds.
     """
-    most = min(model_bytes, _MOST_BYTES)
+    most = min(model_bytes, max(_MOST_BYTES, 2 * cache_bytes))
     if most <= 2 * _LEAST_BYTES:
         return ()
     steps = 1 + round(float(np.log(most / _LEAST_BYTES) / np.log(_STEP)))

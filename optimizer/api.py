@@ -60,8 +60,9 @@ def optimize(
         model: local Hugging Face folder: a sequence classifier, or an encoder that is fine-tuned first.
         data: csv, tsv, json lines (also .gz) or parquet file, or a folder with train/dev/test files.
         out: deployment folder; an unfinished one of the same job is finished.
-        device: "local", or e.g. "local:avx2", where the sparse operators use no more than that; "ssh://user@host" or
-            "adb://serial", where everything is measured then, while training happens here.
+        device: "local", or e.g. "local:avx2", where the sparse operators use no more than that; "cuda" or "cuda:1", a
+            GPU of this machine; "ssh://user@host" or "adb://serial", where everything is measured then, while training
+            happens here (on a GPU where there is one).
         target: Speedup(3), LatencyMs(5) or MaxDrop(1).
         text: column with the texts.
         label: column with the classes.

@@ -38,8 +38,8 @@ PAGE = 100  # columns of prose with tables
 DeviceOption = Annotated[
     str,
     typer.Option(
-        help="Where the model will run: local (this machine), ssh://user@host, adb://serial; local:avx2 (sparse"
-        " operators limited to it)."
+        help="Where the model will run: local (this machine), cuda or cuda:1 (its GPU), ssh://user@host, adb://serial;"
+        " local:avx2 (sparse operators limited to it)."
     ),
 ]
 BatchOption = Annotated[int, typer.Option(min=1, help="Rows an inference.")]
@@ -254,8 +254,8 @@ def advise(
     device: Annotated[
         list[str] | None,
         typer.Option(
-            help="local; local:avx2; ssh://user@host; adb://serial; catalog:NAME or the path of a profile, to predict"
-            " for. Several are compared; local unless given."
+            help="local; local:avx2; cuda; ssh://user@host; adb://serial; catalog:NAME or the path of a profile, to"
+            " predict for. Several are compared; local unless given."
         ),
     ] = None,
     batch: BatchOption = 1,
@@ -287,8 +287,12 @@ def profile(
     ] = None,
     device: DeviceOption = "local",
     runtime: Annotated[
-        str, typer.Option(help="onnxruntime-cpu, onnxruntime-cpu+sparse for what zeros bring, openvino-ep, mnn-cpu.")
-    ] = "onnxruntime-cpu",
+        str | None,
+        typer.Option(
+            help="onnxruntime-cpu, onnxruntime-cpu+sparse for what zeros bring, openvino-ep, mnn-cpu; on a GPU"
+            " onnxruntime-cuda, onnxruntime-tensorrt, torch-cuda, torch-cuda+2:4. (default: onnxruntime's own)"
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Also write the profile to this JSON file.")] = None,
     html: Annotated[Path | None, typer.Option(help="Also draw the profile on this HTML page.")] = None,
     batch: BatchOption = 1,
@@ -302,6 +306,7 @@ def profile(
     """Measure what the pieces of a transformer cost on a device; of a profile, print what it says."""
     from hardware_profiles import StoredDevice, get, is_stored, reach
     from hardware_profiles.page import write_page
+    from hardware_profiles.runtimes import STOCK, stock_name
     from optimizer.architecture import Architecture, LayerShape
     from optimizer.effort import choose_effort
     from optimizer.model_shape import ModelShape
@@ -309,7 +314,7 @@ def profile(
     from optimizer.progress import ConsoleProgress
 
     if is_stored(device):
-        stored = StoredDevice.open(device).profile(runtime)
+        stored = StoredDevice.open(device).profile(runtime or STOCK)
         if html is not None:
             write_page(html, [stored])
         _show(stored, out, as_json=json)
@@ -322,7 +327,7 @@ def profile(
         shape, activation = found_shape.architecture, found_shape.activation
     effort = choose_effort(fast, thorough)
     with reach(device) as where:
-        chosen = get(runtime)  # refuses a name that there is not, or a runtime that the device has not
+        chosen = get(runtime or stock_name())  # refuses a name that there is not, or a runtime that the device has not
         workload = Workload(batch=batch, seq_len=seq_len, threads=threads or where.default_threads)
         dense = None if chosen.skips_zeros else chosen
         sizes = shape, workload, effort, ConsoleProgress(), activation
@@ -376,20 +381,21 @@ def benchmark(
     from benchmarks.plot import write_plot
     from benchmarks.table import render
     from hardware_profiles import reach
-    from hardware_profiles.runtimes import form_of
+    from hardware_profiles.runtimes import form_of, stock_name
     from hardware_profiles.runtimes.sparse.dispatcher import environment
     from optimizer.progress import ConsoleProgress
 
     with reach(device) as where:
         workload = Workload(batch=batch, seq_len=seq_len, threads=threads or where.default_threads)
+        named = runtime or ([stock_name()] if where.gpu else [])
         title = f"Timing {len(models)} model{'s' if len(models) > 1 else ''} on {where.name}"
         with ConsoleProgress().step(title) as advance:
             result = benchmark_files(
                 models,
                 workload,
                 dims=_sizes(dim or []),
-                forms=[form_of(name) for name in runtime] if runtime else [Form()],
-                **_operators_for(models),
+                forms=[form_of(name) for name in named] if named else [Form()],
+                **(_on_gpu() if where.gpu else _operators_for(models)),
                 env=environment(),
                 throughput=throughput,
                 progress=advance,
@@ -400,6 +406,17 @@ def benchmark(
         typer.echo(result.model_dump_json(indent=1))
     else:
         Console().print(render(result))
+
+
+def _on_gpu() -> dict[str, Any]:
+    """How the peak of the GPU in force is measured."""
+    from benchmarks.gpu.place import gpu_in_force
+    from hardware_profiles.gpu_machine import gpu_peak
+    from hardware_profiles.runtimes import get, stock_name
+
+    runtime, place = get(stock_name()), gpu_in_force()
+    assert place is not None
+    return {"peak": lambda threads, precision: gpu_peak(runtime, precision, place)}
 
 
 def _operators_for(models: list[Path]) -> dict[str, Any]:

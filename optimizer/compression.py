@@ -16,6 +16,7 @@ from hardware_profiles.layer_zeros import LayerZeros, Sparsity
 from optimizer import files
 from optimizer.architecture import Architecture
 from optimizer.candidates import Candidate
+from optimizer.compute import on_training_device
 from optimizer.cut_schedule import cuts_of, rewinds
 from optimizer.decision import look_at
 from optimizer.decision_record import CompressionRound
@@ -94,7 +95,13 @@ class Student:
         rounds = tuple(CompressionRound.model_validate(r) for r in note["rounds"])
         origin = SurgeryReport.model_validate(note["origin"])
         layer_zeros = tuple(LayerZeros.model_validate(layer) for layer in note.get("layer_zeros", ()))
-        return cls(load(folder), origin, rounds, sparsity=note.get("sparsity", 0.0), layer_zeros=layer_zeros)
+        return cls(
+            on_training_device(load(folder)),
+            origin,
+            rounds,
+            sparsity=note.get("sparsity", 0.0),
+            layer_zeros=layer_zeros,
+        )
 
 
 def untouched(setting: Setting, view: View | None = None) -> Student:

@@ -63,7 +63,8 @@ def decide(setting: Setting, advance: Any = lambda share: None) -> Decision:
     judge = Judge(setting, view, target_ms)
     dense, sparse = ([e for e in setting.engines if e.skips_zeros == skips] for skips in (False, True))
     candidates = [judge.judged(p, precision, e) for e in dense for p in patterns for precision in e.precisions]
-    candidates += [judge.with_zeros(precision, e) for e in sparse for precision in e.precisions]
+    deployable = [engine for engine in sparse if not engine.reference]
+    candidates += [judge.with_zeros(precision, e) for e in deployable for precision in e.precisions]
     if groups := n_of_m_named(setting.pattern or ""):
         n_of_m = NOfM(n=groups[0], m=groups[1], by=setting.zeros_by)
         candidates += [judge.judged(n_of_m, precision, e) for e in setting.engines for precision in e.precisions]

@@ -55,6 +55,11 @@ class Engine:
         """Whether its profile says what such zeros bring: n of m only where the runtime has a kernel for that."""
         return not isinstance(pattern, NOfM) or has_kernel(self.runtime, pattern.n, pattern.m)
 
+    @property
+    def reference(self) -> bool:
+        """Whether its runtime only tells what something would bring: what is deployed cannot run with it."""
+        return bool(getattr(self.runtime, "reference", False))
+
     def with_anchor(self, *anchors: Anchor) -> Engine:
         """The same engine with a latency model that has learned what real models took."""
         return Engine.of(self.profile.with_anchor(*anchors), skips_zeros=self.skips_zeros)

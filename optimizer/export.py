@@ -62,7 +62,7 @@ def export_onnx(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path
     start = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as temporary:
         folder = Path(temporary)
-        with _evaluating(model), _lent_config(model, folder):
+        with _evaluating(model), _on_cpu(model), _lent_config(model, folder):
             _export(model, tokenizer, folder)
         _restore_mask(folder / "model.onnx")
         exported = _with_name(folder / "model.onnx", path.name)
@@ -139,6 +139,17 @@ def _evaluating(model: PreTrainedModel) -> Iterator[None]:
         yield
     finally:
         model.train(training)
+
+
+@contextmanager
+def _on_cpu(model: PreTrainedModel) -> Iterator[None]:
+    """Where optimum's example inputs are; then as before."""
+    before = model.device
+    model.to("cpu")
+    try:
+        yield
+    finally:
+        model.to(before)
 
 
 @contextmanager

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from functools import lru_cache
 from typing import Any
 
-import cpuinfo
 import numpy as np
 import torch
 
+from optimizer.compute import training_device, trains_in_bf16
 from optimizer.encoding import Encoded
 
 __all__ = ["BATCH_SIZE", "autocast", "evaluating", "predict", "trains_in_bf16"]
@@ -18,16 +17,9 @@ __all__ = ["BATCH_SIZE", "autocast", "evaluating", "predict", "trains_in_bf16"]
 BATCH_SIZE = 64
 
 
-@lru_cache(maxsize=1)
-def trains_in_bf16() -> bool:
-    """Whether bf16 is fast here: a CPU with AVX512-BF16 or AMX; elsewhere it is emulated and slower."""
-    flags = set(cpuinfo.get_cpu_info().get("flags", ()))
-    return bool(flags & {"avx512_bf16", "amx_bf16"})
-
-
 def autocast() -> AbstractContextManager[Any]:
     """bf16 autocast where it is fast, else a context that does nothing."""
-    return torch.autocast("cpu", torch.bfloat16, enabled=trains_in_bf16())
+    return torch.autocast(training_device().type, torch.bfloat16, enabled=trains_in_bf16())
 
 
 @contextmanager

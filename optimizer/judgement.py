@@ -184,6 +184,8 @@ class Judge:
             _, most = prices.sparsity_range(candidate.zeros)
             if prices.zeros_speedup(candidate.zeros, most) < WORTHWHILE:
                 return refusals.not_paying(*measured, candidate.precision)
+            if engine.reference:
+                return refusals.only_a_reference(*measured, self.setting.stock.name)
         elif speedup < WORTHWHILE:
             return refusals.multiplied(*measured)
         if candidate.predicted.ms > self.target_ms:

@@ -15,8 +15,9 @@ from hardware_profiles.contest import worthwhile
 from hardware_profiles.device import Device, resolve
 from hardware_profiles.latency_model import LatencyModel
 from hardware_profiles.profile import LatencyProfile
+from hardware_profiles.profile_request import TWO_OF_FOUR
 from hardware_profiles.profiler import ProfileRequest, run_profile
-from hardware_profiles.runtimes import STOCK, Runtime, get, refused, runtimes
+from hardware_profiles.runtimes import STOCK, Runtime, TorchCuda, TorchTwoOfFour, get, refused, runtimes, stock_name
 from optimizer.architecture import Architecture
 from optimizer.baselines import measure_baselines
 from optimizer.candidates import PATTERNS, PricesAt
@@ -42,9 +43,10 @@ from optimizer.teacher import Teacher, encode_parts, load_tokenizer, prepare_tea
 from optimizer.vocabulary import Start, check_choice, fit_vocabulary
 from optimizer.vocabulary.texts import read_texts
 
-__all__ = ["activation_of", "prepare", "profile_of", "sparse_profile_of", "workload_of"]
+__all__ = ["activation_of", "prepare", "profile_of", "sparse_profile_of", "sparse_runtime", "workload_of"]
 
 RUNTIME, SPARSE_RUNTIME = STOCK, "onnxruntime-cpu+sparse"
+GPU_ZEROS_RUNTIME = TorchTwoOfFour.name
 SPARSITIES = (0.5, 0.8, 0.9, 0.95)  # with sparse operators; time falls evenly between them
 WORTH_SAYING = 0.02  # share of texts that are cut
 
@@ -181,14 +183,14 @@ def profile_of(
     `machine`: with the machine's peak and what threads bring. `precision` is in it even where it does not pay here.
     Another `runtime` is profiled likewise. `fresh`: measured again where it is known.
     """
-    chosen = runtime or get(RUNTIME)
+    chosen = runtime or get(stock_name())
     forced = [precision] if precision in chosen.precisions else []
     usual = [p for p in chosen.precisions if p not in chosen.contested]
     asked = tuple(dict.fromkeys((*usual, *forced)))
     request = replace(_request(shape, workload, effort, activation), precisions=asked, machine=machine)
     profile = _profiled(device.limited(None), chosen, request, progress, fresh)
     profile = profile.model_copy(update={"device": device})
-    if chosen.name == RUNTIME:
+    if chosen.name == stock_name():
         progress.say(f"runtime options that are fastest here: {profile.runtime.options() or 'the stock ones'}")
     for trial in profile.contests:
         if trial.precision not in asked:
@@ -211,12 +213,21 @@ def sparse_profile_of(
     """
     request = replace(_request(shape, workload, effort, activation), sparse=True, sparsities=SPARSITIES)
     try:
-        runtime = get(SPARSE_RUNTIME)
-        runtime = runtime.with_options({**runtime.options(), **stock.runtime.options()})
+        runtime = get(sparse_runtime(stock.device))
+        if stock.device.gpu:
+            precisions = tuple(p for p in runtime.precisions if p in stock.precisions)
+            request = replace(request, sparsities=(TWO_OF_FOUR,), precisions=precisions)
+        else:
+            runtime = runtime.with_options({**runtime.options(), **stock.runtime.options()})
         return _profiled(stock.device, runtime, request, progress, fresh)
     except TrimfitError as error:
         progress.say(f"zeros are not tried with sparse operators: {error}")
         return None
+
+
+def sparse_runtime(device: Device) -> str:
+    """The runtime that skips zeros: any on a CPU, with our operators; 2:4 on a GPU, with PyTorch's kernels."""
+    return GPU_ZEROS_RUNTIME if device.gpu else SPARSE_RUNTIME
 
 
 def _request(shape: Architecture, workload: Workload, effort: Effort, activation: str) -> ProfileRequest:
@@ -249,11 +260,12 @@ def _other_profiles(
     """The profiles of all other runtimes that work here and run any model as it is; said why of those that do not."""
     sizes = shape, workload, job.effort, progress, activation
     for name, reason in refused().items():
-        if name != SPARSE_RUNTIME:  # which says so itself
+        if name != sparse_runtime(device):  # which says so itself
             progress.say(f"{name} is not tried: {reason}")
     found = []
     for runtime in runtimes():
-        if runtime.name != RUNTIME and not runtime.skips_zeros:
+        # beside onnxruntime's CUDA PyTorch is a reference, not what would be deployed
+        if runtime.name != stock_name() and not runtime.skips_zeros and not isinstance(runtime, TorchCuda):
             try:
                 found.append(profile_of(device, *sizes, precision=job.precision, runtime=runtime))
             except TrimfitError as error:

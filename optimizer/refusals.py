@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["multiplied", "no_kernel", "not_paying", "too_few_zeros", "too_little_at_most", "too_slow_at_its_smallest"]
+__all__ = [
+    "multiplied",
+    "no_kernel",
+    "not_paying",
+    "only_a_reference",
+    "too_few_zeros",
+    "too_little_at_most",
+    "too_slow_at_its_smallest",
+]
 
 
 def multiplied(name: str, speedup: float, runtime: str) -> str:
@@ -18,6 +26,13 @@ def no_kernel(name: str, runtime: str, groups: str) -> str:
 def not_paying(name: str, speedup: float, runtime: str, precision: str) -> str:
     """Zeros on a runtime that skips them, on a device where even the most are no faster than none."""
     return f"{_measured(name, speedup, runtime)}: on this device zeros do not pay in {precision}"
+
+
+def only_a_reference(name: str, speedup: float, runtime: str, deployed: str) -> str:
+    """Zeros that pay with a runtime that is not the one that would be deployed with."""
+    return (
+        f"{_measured(name, speedup, runtime)}, a reference: what is deployed runs with {deployed}, which gains nothing"
+    )
 
 
 def too_few_zeros(name: str, speedup: float, runtime: str, predicted_ms: float, wanted_ms: float) -> str:

@@ -148,7 +148,7 @@ class Setting:
 
     def baseline(self, precision: str, runtime: str | None = None) -> Baseline:
         """The uncompressed teacher at a precision with a runtime; with the stock one where that runtime has none."""
-        found = [b for b in self.baselines if b.precision == precision and b.runtime in (runtime, STOCK)]
+        found = [b for b in self.baselines if b.precision == precision and b.runtime in (runtime, self.stock.name)]
         return next((b for b in found if b.runtime == runtime), found[0])
 
     def float_groups(self, candidate: Candidate, survivors: Sequence[int]) -> tuple[LinearGroup, ...]:

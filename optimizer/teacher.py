@@ -16,6 +16,7 @@ from transformers import AutoTokenizer, PreTrainedModel
 
 from benchmarks.errors import TrimfitError
 from optimizer import files
+from optimizer.compute import on_training_device
 from optimizer.distillation.black_box.lesson import combined
 from optimizer.distillation.objectives import CrossEntropy, SoftTargets
 from optimizer.distillation.trainer import Schedule, steps_within, train
@@ -83,7 +84,7 @@ def untrained(folder: Path, task: Task, *, seed: int) -> tuple[PreTrainedModel, 
     found = inspect_folder(folder)
     if found.labels is not None:
         task = task.relabelled(match_labels(task.labels, tuple(found.labels[i] for i in range(len(found.labels)))))
-    return load_classifier(folder, len(task.labels), dict(enumerate(task.labels)), seed=seed), task
+    return on_training_device(load_classifier(folder, len(task.labels), dict(enumerate(task.labels)), seed=seed)), task
 
 
 def encode_parts(task: Task, tokenizer: Any, limit: int, seq_len: int | None) -> tuple[dict[str, Encoded], int]:
@@ -124,7 +125,7 @@ def prepare_teacher(
     found = inspect_folder(folder)
     done = work / "model"
     if done.is_dir():
-        model = load(done)
+        model = on_training_device(load(done))
     else:
         if not found.has_classifier:
             _fine_tune(model, rows["train"], rows["dev"], task, effort, seed, work, progress)

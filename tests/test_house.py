@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+TORCH = ROOT / "hardware_profiles" / "runtimes" / "torch_graph"
 ABOVE = {"benchmarks": {"hardware_profiles", "optimizer"}, "hardware_profiles": {"optimizer"}, "optimizer": set()}
 FLOORS = {
     "benchmarks": {"torch", "transformers", "optimum"},
@@ -29,7 +30,15 @@ def test_a_room_imports_nothing_from_above_it(package: str) -> None:
     for file in (ROOT / package).rglob("*.py"):
         if file.is_relative_to(ROOT / "benchmarks" / "suites"):
             continue  # studies may import everything; nothing imports them
-        assert not imported(file) & (ABOVE[package] | FLOORS[package]), file
+        allowed = {"torch"} if file.is_relative_to(TORCH) else set()
+        assert not imported(file) & (ABOVE[package] | FLOORS[package]) - allowed, file
+
+
+def test_pytorch_is_imported_by_its_runtime_only_when_that_is_used() -> None:
+    for file in (ROOT / "hardware_profiles").rglob("*.py"):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        at_once = [node.module or "" for node in tree.body if isinstance(node, ast.ImportFrom)]
+        assert file.is_relative_to(TORCH) or not any("torch_graph" in module for module in at_once), file
 
 
 def test_nothing_imports_the_suites() -> None:

@@ -10,6 +10,10 @@ and a runtime. What it is started with is its job:
   {"time": {"seconds": 3.0, "rounds": 8, "seed": 0}}, {"end": {}}.
 - {"describe": {}}: no commands; answers what this machine has to offer, and ends.
 
+A "loader" is a Python file whose `load(job)` gives what is called with a feed. That may know more of itself: `wake()`
+is called before calls that follow an idle time, `ready()` before every call, both off the clock; `device_seconds` is
+what the last call took on a device of its own, and `facts()` is told at the end.
+
 Every answer is {"ok": {...}} or {"error": "one line"}; the first one of a process says its "worker" version. Times are
 seconds.
 """
@@ -62,6 +66,7 @@ Run = Callable[[Feed], Any]
 Call = Callable[[], Any]
 Job = dict[str, Any]
 Answer = dict[str, Any]
+Row = tuple[float, float, int, float | None]
 
 OPTIONS = (
     "disabled_optimizers",
@@ -125,15 +130,18 @@ class Stopwatch:
     ) -> None:
         self.run, self.feeds, self.clock = run, feeds, clock
         self.random = random.Random(seed)
+        self.ready: Call = getattr(run, "ready", _go_on)
 
-    def call(self) -> tuple[float, float, int]:
-        """One inference on a random row of the pool: (seconds, cpu_seconds, preemptions)."""
+    def call(self) -> Row:
+        """One inference on a random row of the pool: (seconds, cpu_seconds, preemptions, seconds on a device)."""
         feed = self.random.choice(self.feeds)
+        self.ready()
         switches, cpu = preemptions(), time.process_time()
         start = self.clock()
         self.run(feed)
         seconds = self.clock() - start
-        return seconds, time.process_time() - cpu, preemptions() - switches
+        cpu, switches = time.process_time() - cpu, preemptions() - switches
+        return seconds, cpu, switches, getattr(self.run, "device_seconds", None)
 
     def calls(self, count: int) -> dict[str, list[Any]]:
         """`count` inferences, as columns."""
@@ -141,18 +149,24 @@ class Stopwatch:
         return columns(rows)
 
 
-def columns(rows: list[tuple[float, float, int]]) -> dict[str, list[Any]]:
-    """Rows of (seconds, cpu_seconds, preemptions) as named columns, rounded to nanoseconds."""
-    return {
+def columns(rows: list[Row]) -> dict[str, list[Any]]:
+    """Rows of (seconds, cpu_seconds, preemptions) as named columns, rounded to nanoseconds.
+
+    The seconds on a device are a column too where they are known.
+    """
+    found: dict[str, list[Any]] = {
         "seconds": [round(row[0], 9) for row in rows],
         "cpu_seconds": [round(row[1], 9) for row in rows],
         "preemptions": [row[2] for row in rows],
     }
+    on_device = [row[3] for row in rows if row[3] is not None]
+    return {**found, "device_seconds": [round(seconds, 9) for seconds in on_device]} if on_device else found
 
 
 def warm_up(watch: Stopwatch, calls: int, seconds: float) -> dict[str, list[Any]]:
     """Call until `calls` and `seconds` are reached and calls no longer get faster; give up at 1 s."""
-    rows: list[tuple[float, float, int]] = []
+    getattr(watch.run, "wake", _go_on)()
+    rows: list[Row] = []
     spent = 0.0
     while spent < LONGEST_WARMUP or len(rows) < 2:
         if len(rows) >= calls and spent >= seconds and settled([row[0] for row in rows]):
@@ -405,7 +419,8 @@ def serve(job: Job, commands: Iterable[str]) -> Iterator[Answer]:
         elif name == "outputs":
             yield save_outputs(watch, arguments["path"])
         else:
-            yield {"peak_memory_bytes": peak_memory_bytes(), "cpu_seconds": round(time.process_time(), 3)}
+            known: Answer = getattr(watch.run, "facts", dict)()
+            yield {"peak_memory_bytes": peak_memory_bytes(), "cpu_seconds": round(time.process_time(), 3), **known}
             return
 
 

@@ -6,9 +6,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from benchmarks.gpu.gpu import is_gpu
+from benchmarks.gpu.place import GpuPlace, open_gpu
 from benchmarks.place import current_place, in_force
 from hardware_profiles.connections import Connection, connect
-from hardware_profiles.device import Device, is_remote, resolve
+from hardware_profiles.device import Device, is_remote, on_gpu, resolve
 from hardware_profiles.places.inspection import inspect
 from hardware_profiles.places.remote_place import RemotePlace
 from hardware_profiles.runtimes import runtimes
@@ -29,6 +31,10 @@ def reach(name: str) -> Iterator[Device]:
     place = current_place()
     if isinstance(place, RemotePlace) and place.name == name:
         yield place.device
+    elif is_gpu(name):
+        gpu = place if isinstance(place, GpuPlace) and place.is_named(name) else open_gpu(name)
+        with in_force(gpu):
+            yield on_gpu(gpu)
     elif is_remote(name):
         with connect(name) as connection, open_place(connection) as opened:
             yield opened.device

@@ -57,6 +57,7 @@ class RemotePlace:
     """
 
     is_here = False
+    counts_starts = False
 
     def __init__(self, connection: Connection, python: str, *, emulated: bool = False) -> None:
         self.connection, self.python = connection, python

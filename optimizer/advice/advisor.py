@@ -20,7 +20,7 @@ from optimizer.model_shape import ModelShape
 from optimizer.preparation import RUNTIME
 from optimizer.progress import ConsoleProgress, Progress
 
-__all__ = ["TARGETS", "advise", "advise_across"]
+__all__ = ["TARGETS", "advice_at", "advise", "advise_across"]
 
 TARGETS = (2.0, 4.0, 8.0)
 SEQ_LEN = 128  # tokens a row where neither a person nor data says how many
@@ -94,16 +94,16 @@ def advise_across(
     for place, workload in zip(places, asked, strict=True):
         with place.in_force():
             site = place.site(shape, workload, progress)
-            found = _advice(place, site, targets, shape.activation, seed, progress)
+            found = advice_at(place, site, targets, shape.activation, seed, progress)
         known = found.model_copy(update={"model": str(model), "assumptions": assumptions})
         surveys.append(Survey(site, known))
     return across(surveys)
 
 
-def _advice(
+def advice_at(
     place: Place, site: Site, targets: Sequence[float], activation: str, seed: int, progress: Progress
 ) -> Advice:
-    """All that is advised on one device."""
+    """All that is advised on one device, which is in force; of no named model."""
     where = place.device
     forecasts = tuple(site.forecast(way) for way in menu(site))
     asked = [recommend(site, speedup) for speedup in targets]

@@ -1,6 +1,6 @@
 """Classify texts with this folder's model: python run.py "a text" "another".
 
-Needs: pip install numpy onnxruntime tokenizers
+Needs: pip install numpy onnxruntime tokenizers (for a model that was made for a GPU: 'onnxruntime-gpu[cuda,cudnn]')
 """
 
 import importlib
@@ -13,6 +13,7 @@ import onnxruntime
 from tokenizers import Tokenizer
 
 HERE = Path(__file__).resolve().parent
+GPU_RUNTIMES = ("onnxruntime-cuda", "onnxruntime-tensorrt", "torch-cuda")
 RUNTIME = json.loads((HERE / "runtime.json").read_text(encoding="utf-8"))
 
 
@@ -35,13 +36,23 @@ def load() -> tuple:
     session = onnxruntime.InferenceSession(
         str(HERE / "model.onnx"),
         options,
-        **({} if plugin else {"providers": ["CPUExecutionProvider"]}),
+        **({} if plugin else {"providers": providers()}),
         disabled_optimizers=RUNTIME["options"].get("disabled_optimizers", []),
     )
     tokenizer = Tokenizer.from_file(str(HERE / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.enable_truncation(RUNTIME["longest"])
     return tokenizer, session, RUNTIME["labels"]
+
+
+def providers() -> list:
+    """What executes the model: the GPU where it was measured on one, there with buffers that stay on it."""
+    if RUNTIME["runtime"] not in GPU_RUNTIMES:
+        return ["CPUExecutionProvider"]
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        raise SystemExit("pip install 'onnxruntime-gpu[cuda,cudnn]': this model was measured on a GPU")
+    onnxruntime.preload_dlls()
+    return [("CUDAExecutionProvider", {"use_tf32": "0"}), "CPUExecutionProvider"]
 
 
 def add_plugin(options: onnxruntime.SessionOptions, plugin: dict) -> None:

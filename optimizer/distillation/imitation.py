@@ -55,6 +55,8 @@ class Imitation(nn.Module):
         if teacher is None:
             raise ValueError(f"{type(objective).__name__} compares layers: give the teacher as well")
         check_teacher(objective, teacher)
+        there = next(student.parameters()).device
+        teacher = teacher.to(there)
         mine, theirs = Architecture.of(student), Architecture.of(teacher)
         if mine.vocab_size != theirs.vocab_size:
             raise TrimfitError(
@@ -69,7 +71,7 @@ class Imitation(nn.Module):
         if objective.projects or mine.hidden_size != theirs.hidden_size:
             for name in _STATES:
                 if name in objective.needs:
-                    self.projections[name] = _projection(mine.hidden_size, theirs.hidden_size, dimensions)
+                    self.projections[name] = _projection(mine.hidden_size, theirs.hidden_size, dimensions).to(there)
 
     def forward(
         self,

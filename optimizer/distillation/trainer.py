@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
-from optimizer import files
+from optimizer import compute, files
+from optimizer.compute import trains_in_bf16
 from optimizer.distillation.imitation import Imitation
 from optimizer.distillation.objectives import CrossEntropy, stages
 from optimizer.encoding import Encoded, collate
-from optimizer.inference import autocast, predict, trains_in_bf16
+from optimizer.inference import autocast, predict
 from optimizer.scoring import score
 from optimizer.surgery import SurgeryReport
 
@@ -38,7 +38,6 @@ OVERTIME = 1.3
 BUCKETED_BATCHES = 50  # as the Trainer does: it sorts by length within 50 batches
 TRIES = 4
 FORWARD_SHARE = 0.3  # of a training step's time that scoring the same rows takes
-OPTIMIZER_SECONDS_A_PARAMETER = 1e-9  # AdamW reads and writes 7 floats a parameter: about 28 GB/s
 
 logger = logging.getLogger(__name__)
 
@@ -167,15 +166,17 @@ def _seconds_a_step(imitation: Imitation, rows: Encoded, schedule: Schedule) -> 
         parameter.requires_grad_(True)
     trainable = sum(p.numel() for p in imitation.parameters()) - sum(p.numel() for p in frozen)
     a_batch = fastest * tokens.mean() / tokens[typical] * schedule.batch_size / at_once
-    return float(a_batch) + trainable * OPTIMIZER_SECONDS_A_PARAMETER
+    return float(a_batch) + compute.optimizer_seconds(trainable)
 
 
 def _seconds(imitation: Imitation, batch: dict[str, torch.Tensor], share: float) -> float:
     batch = {name: value.to(next(imitation.parameters()).device) for name, value in batch.items()}
+    compute.finish()
     started = time.monotonic()
     with autocast():
         value = imitation(**batch, share=share)
     value.backward()
+    compute.finish()
     return time.monotonic() - started
 
 
@@ -267,7 +268,7 @@ def micro_batch(config: Any, longest: int, batch_size: int, available: int | Non
     """
     s, h, a = longest, config.hidden_size, config.num_attention_heads
     row = config.num_hidden_layers * s * h * (34 + 5 * a * s / h) * (1 if trains_in_bf16() else 2)
-    room = (psutil.virtual_memory().available if available is None else available) / 2
+    room = (compute.free_memory() if available is None else available) / 2
     while batch_size > 1 and batch_size % 2 == 0 and batch_size * row > room:
         batch_size //= 2
     return batch_size
@@ -275,12 +276,12 @@ def micro_batch(config: Any, longest: int, batch_size: int, available: int | Non
 
 def _rows_at_once(model: PreTrainedModel, rows: Encoded, objective: Any, schedule: Schedule) -> int:
     """Rows of a forward pass; where layers are compared, these are held in fp32 as well: about as much again."""
-    available = psutil.virtual_memory().available // 2 if objective.needs else None
+    available = compute.free_memory() // 2 if objective.needs else None
     return micro_batch(model.config, int(rows.lengths.max()), schedule.batch_size, available)
 
 
 def _arguments(folder: Path, schedule: Schedule, rows_at_once: int) -> TrainingArguments:
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(folder),
         max_steps=schedule.steps,
         per_device_train_batch_size=rows_at_once,
@@ -291,7 +292,7 @@ def _arguments(folder: Path, schedule: Schedule, rows_at_once: int) -> TrainingA
         weight_decay=0.01,
         optim="adamw_torch_fused",
         bf16=trains_in_bf16(),
-        use_cpu=True,
+        use_cpu=compute.training_device().type == "cpu",
         group_by_length=True,
         seed=schedule.seed,
         data_seed=schedule.seed,
@@ -303,6 +304,9 @@ def _arguments(folder: Path, schedule: Schedule, rows_at_once: int) -> TrainingA
         remove_unused_columns=False,
         dataloader_pin_memory=False,
     )
+    # several GPUs are for torchrun: the Trainer would else split every batch over them, in threads
+    arguments._n_gpu = min(1, arguments.n_gpu)
+    return arguments
 
 
 def _freeze_large_embeddings(model: torch.nn.Module) -> list[torch.nn.Parameter]:

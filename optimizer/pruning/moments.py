@@ -22,6 +22,7 @@ class Moments:
     def add(self, x: torch.Tensor, t: torch.Tensor | None = None) -> None:
         """Take in more tokens."""
         if not self.tokens:
+            self._move_to(x.device)
             self._x0 = x.mean(dim=0)
             self._t0 = self._t0 if t is None else t.mean(dim=0)
         self.tokens += len(x)
@@ -32,6 +33,11 @@ class Moments:
             t = t - self._t0
             self._t += t.sum(dim=0)
             self._tx.addmm_(t.T, x)
+
+    def _move_to(self, device: torch.device) -> None:
+        """Where what is added lies."""
+        for name in ("_x0", "_t0", "_x", "_t", "_xx", "_tx"):
+            setattr(self, name, getattr(self, name).to(device))
 
     @property
     def mean(self) -> torch.Tensor:

@@ -27,7 +27,9 @@ TOLERANCE = 1e-3  # of the residual, against that of no weights at all
 def damped(hessian: torch.Tensor, damping: float = DAMPING) -> torch.Tensor:
     """H + damping mean(diag H) I, or I where H is zero."""
     mean = float(hessian.diagonal().mean())
-    return hessian + (damping * mean if mean > 0 else 1.0) * torch.eye(len(hessian), dtype=hessian.dtype)
+    return hessian + (damping * mean if mean > 0 else 1.0) * torch.eye(
+        len(hessian), dtype=hessian.dtype, device=hessian.device
+    )
 
 
 def remove(

@@ -93,7 +93,7 @@ def enough_rows(model: PreTrainedModel, calibration: Encoded) -> Encoded:
 
 def _entering(model: PreTrainedModel, rows: Encoded) -> Iterator[_Batch]:
     """The batches as they are handed to the first layer."""
-    layers = walk(model).layers
+    layers, device = walk(model).layers, next(model.parameters()).device
     calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
     hook = layers[0].module.register_forward_pre_hook(
         lambda _, args, kwargs: calls.append((args, kwargs)), with_kwargs=True
@@ -101,9 +101,10 @@ def _entering(model: PreTrainedModel, rows: Encoded) -> Iterator[_Batch]:
     try:
         with skipping(model, range(1, len(layers))):
             for _, batch in rows.buckets(BATCH_SIZE):
-                model.base_model(batch["input_ids"], attention_mask=batch["attention_mask"])
+                mask = batch["attention_mask"].to(device)
+                model.base_model(batch["input_ids"].to(device), attention_mask=mask)
                 (states, *others), named = calls.pop()
-                yield _Batch(states, batch["attention_mask"].bool(), tuple(others), named)
+                yield _Batch(states, mask.bool(), tuple(others), named)
     finally:
         hook.remove()
 

@@ -122,12 +122,15 @@ def _removed(weight: torch.Tensor, hessian: torch.Tensor, part: Part, pattern: Z
 def hessians(model: PreTrainedModel, layer: EncoderLayer, rows: Encoded) -> dict[str, torch.Tensor]:
     """X^T X / tokens [inputs, inputs] of what each linear of a layer reads on `rows`; query's is key's and value's."""
     linears = {name: linear for name, linear in layer.linears().items() if name not in _SAME_INPUT}
-    products = {name: torch.zeros(linear.in_features, linear.in_features) for name, linear in linears.items()}
+    sizes = {name: linear.in_features for name, linear in linears.items()}
+    device = next(model.parameters()).device
+    products = {name: torch.zeros(size, size, device=device) for name, size in sizes.items()}
     tokens = 0
     with inputs_of(linears) as read, evaluating(model), autocast():
         for _, batch in rows.buckets(BATCH_SIZE):
-            model(batch["input_ids"], attention_mask=batch["attention_mask"])
-            real = batch["attention_mask"].bool()
+            mask = batch["attention_mask"].to(device)
+            model(batch["input_ids"].to(device), attention_mask=mask)
+            real = mask.bool()
             tokens += int(real.sum())
             for name, x in read.items():
                 products[name].addmm_(x[real].T, x[real])

@@ -30,10 +30,11 @@ class Group:
 
     @property
     def label(self) -> str:
-        """E.g. "384 wide, 64 tokens, 1 thread"."""
+        """E.g. "384 wide, 64 tokens, 1 thread", "768 wide, batch 16, 128 tokens, 1 thread"."""
         threads = self.workload.threads
         plural = "s" if threads > 1 else ""
-        return f"{self.hidden_size} wide, {self.workload.seq_len} tokens, {threads} thread{plural}"
+        batch = f"batch {self.workload.batch}, " if self.workload.batch > 1 else ""
+        return f"{self.hidden_size} wide, {batch}{self.workload.seq_len} tokens, {threads} thread{plural}"
 
     @property
     def full(self) -> EncoderShape:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,7 +18,7 @@ from benchmarks.suites.latency_prediction.predictor import Predictor, Profiles
 from benchmarks.suites.latency_prediction.ranking import BAND, candidates, random_regret, regret
 from benchmarks.suites.latency_prediction.study import Study
 from benchmarks.suites.latency_prediction.timing import time_models
-from hardware_profiles.device import local_device
+from hardware_profiles.device import device_in_force
 from hardware_profiles.latency_model import Prediction
 from hardware_profiles.profile_request import Effort as Budget
 from hardware_profiles.steadiness import profile_instability
@@ -33,7 +33,10 @@ DIGITS = 5
 
 @dataclass(frozen=True)
 class Session:
-    """Measures what a study lacks of a group: its profile, the full model, the held-out models, the candidates."""
+    """Measures what a study lacks of a group: its profile, the full model, the held-out models, the candidates.
+
+    `draw` gives the held-out models of a group and a seed, `timer` measures models as `time_models` does.
+    """
 
     study: Study
     group: Group
@@ -41,11 +44,13 @@ class Session:
     budget: Budget = "default"
     quick: bool = False
     seed: int = 0
+    draw: Callable[[Group, int], Sequence[Model]] = held_out
+    timer: Callable[..., dict[str, Measurement]] | None = None
 
     @property
     def missing(self) -> dict[int, Model]:
         """Held-out models that are not measured, by number."""
-        models = enumerate(held_out(self.group, self.seed))
+        models = enumerate(self.draw(self.group, self.seed))
         return {number: model for number, model in models if not self.study.has_model(self.group.label, number)}
 
     @property
@@ -69,7 +74,7 @@ class Session:
     @cached_property
     def _profiles(self) -> Profiles:
         folder = self.study.path.with_suffix(".profiles") / self.group.label.replace(", ", "-").replace(" ", "-")
-        return Profiles.measured(self.group, local_device(), self.budget, folder, self.progress)
+        return Profiles.measured(self.group, device_in_force(), self.budget, folder, self.progress)
 
     @cached_property
     def _full_ms(self) -> Mapping[str, float]:
@@ -170,7 +175,9 @@ class Session:
 
     def _timed(self, models: Mapping[str, Any], title: str) -> dict[str, Measurement]:
         with self.progress.step(title) as advance:
-            return time_models(models, self.group.workload, seed=self.seed, quick=self.quick, advance=advance)
+            return (self.timer or time_models)(
+                models, self.group.workload, seed=self.seed, quick=self.quick, advance=advance
+            )
 
 
 def _compared(prediction: Prediction, measured_ms: float, clock: float, alone_ms: float) -> dict[str, float]:

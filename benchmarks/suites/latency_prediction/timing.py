@@ -16,7 +16,7 @@ from hardware_profiles.runtimes import Runtime
 from optimizer.measuring import measure_models
 from optimizer.progress import Advance
 
-__all__ = ["time_models"]
+__all__ = ["built", "time_models"]
 
 POOL = 16  # rows that calls draw from
 SECONDS_EACH, QUICK_SECONDS_EACH = 6.0, 3.0
@@ -39,13 +39,13 @@ def time_models(
         folder = Path(name)
         files = {}
         for number, (label, (model, runtime)) in enumerate(models.items()):
-            path = _built(model, runtime, workload, folder / str(number), seed + number)
-            files[label] = path, runtime
+            path = built(model, runtime, workload, folder / str(number), seed + number)
+            files[label] = path, runtime.at(model.precision)
         inputs = _pool(workload, folder / "inputs.npz", seed)
         return measure_models(files, workload, inputs, seed=seed, advance=advance, budget=budget)
 
 
-def _built(model: Model, runtime: Runtime, workload: Workload, folder: Path, seed: int) -> Path:
+def built(model: Model, runtime: Runtime, workload: Workload, folder: Path, seed: int) -> Path:
     """The ONNX file of a model, as its runtime runs it."""
     folder.mkdir()
     fp32 = encoder_graph(

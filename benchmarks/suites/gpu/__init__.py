@@ -1,0 +1,1 @@
+"""What a GPU makes of encoders: see `python -m benchmarks.suites.gpu --help`."""
