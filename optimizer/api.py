@@ -8,6 +8,7 @@ from pathlib import Path
 from hardware_profiles.places import reach
 from optimizer.deployment import Deployment
 from optimizer.distillation.catalog import DEFAULT_OBJECTIVE
+from optimizer.distillation.rows import DEFAULT_RULE
 from optimizer.effort import DEFAULT, Effort
 from optimizer.job import Job, SeqLen
 from optimizer.mobile import add_mobile
@@ -41,6 +42,10 @@ def optimize(
     also_test: Sequence[str | Path] = (),
     distill: str = DEFAULT_OBJECTIVE,
     importance: Importance = DEFAULT_IMPORTANCE,
+    student: str | Path | None = None,
+    unlabelled: Sequence[str | Path] = (),
+    augment: int = 0,
+    rows: str = DEFAULT_RULE,
     effort: Effort = DEFAULT,
     seed: int = 0,
     mobile: bool = False,
@@ -64,7 +69,7 @@ def optimize(
         threads: None takes all cores of the device.
         metric: "accuracy", "macro_f1" or "weighted_f1".
         precision: "fp32", "int8" or "int8-static": the only one the student may have; None leaves it to the decision.
-        pattern: "dense", "width", "depth", "unstructured" or "block": the only way the student may be made smaller.
+        pattern: "dense", "width", "depth", "unstructured", "block" or "given": the only way the student may be made.
         vocabulary: "trim" removes tokens that the training texts never use, "keep" none; None trims where that saves a
             third of the parameters and the dev score does not suffer.
         keep_vocabulary: text or data files whose tokens stay, too.
@@ -72,6 +77,11 @@ def optimize(
             which teacher and student are scored.
         distill: what the student imitates: "soft-targets", "distilbert", "tinybert", "minilm", "minilmv2" or "cofi".
         importance: by what heads and neurons go: "second-order", "fisher", "taylor" or "magnitude".
+        student: folder of a smaller checkpoint with the same labels, or of an encoder, that races along: it is not cut.
+        unlabelled: text or data files; the teacher labels their texts, and students learn from them, too.
+        augment: copies of each training text, with words replaced by ones that the teacher's embeddings place near.
+        rows: which training rows are used, and how: "all", "distinct", "uncertain", "disagree", "curriculum" or
+            "weighted".
         effort: `optimizer.effort.FAST`, `DEFAULT` or `THOROUGH`.
         seed: of everything that is drawn.
         mobile: also write `mobile/`, see `optimizer.add_mobile`.
@@ -98,6 +108,10 @@ def optimize(
         also_test=tuple(map(Path, also_test)),
         distill=distill,
         importance=importance,
+        student=None if student is None else Path(student),
+        unlabelled=tuple(map(Path, unlabelled)),
+        augment=augment,
+        rows=rows,
         effort=effort,
         seed=seed,
     )

@@ -13,7 +13,7 @@ from hardware_profiles.predictor import Predictor
 from hardware_profiles.unit import Kind, Pattern
 from optimizer.architecture import Architecture, LayerShape
 from optimizer.decision_record import CandidateRecord, RaceHeat
-from optimizer.pruning.patterns import Block, Dense, Depth, Plan, Unstructured, Width, Zeros
+from optimizer.pruning.patterns import Block, Dense, Depth, Given, Plan, Unstructured, Width, Zeros
 
 __all__ = ["PATTERNS", "Candidate", "PredictionsAt", "PricesAt", "shape_of"]
 
@@ -23,6 +23,7 @@ PATTERNS: dict[str, Any] = {
     "depth": Depth,
     "unstructured": Unstructured,
     "block": Block,
+    "given": Given,
 }
 
 
@@ -148,9 +149,11 @@ class Candidate:
 
     @property
     def pattern_name(self) -> str:
-        """The word for it in files: dense, structured, unstructured or block."""
+        """The word for it in files: dense, structured, unstructured, block or given."""
         if isinstance(self.pattern, Zeros):
             return self.pattern.word
+        if self.is_given:
+            return "given"
         return "structured" if self.changes_shape else "dense"
 
     @property
@@ -162,6 +165,16 @@ class Candidate:
     def changes_shape(self) -> bool:
         """Whether rows, columns or layers go."""
         return isinstance(self.pattern, (Width, Depth))
+
+    @property
+    def is_given(self) -> bool:
+        """Whether it is a checkpoint that the person gave."""
+        return isinstance(self.pattern, Given)
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether it is anything else than the teacher at a precision."""
+        return self.changes_shape or self.sparsity > 0 or self.is_given
 
     @property
     def survivors(self) -> tuple[int, ...]:
@@ -198,11 +211,15 @@ class Candidate:
             chosen=chosen,
             cut=self.cut,
             importance=self.pattern.importance if isinstance(self.pattern, Width) else None,
+            hidden_size=self.architecture.hidden_size,
         )
 
     @classmethod
-    def from_record(cls, record: CandidateRecord, teacher: Architecture) -> Candidate:
-        """The candidate of a record; its plan is not kept, since compression measures anew what to cut."""
+    def from_record(cls, record: CandidateRecord, whole: Architecture) -> Candidate:
+        """The candidate of a record; its plan is not kept, since compression measures anew what to cut.
+
+        `whole` is what it is cut from: the teacher, or the student that was given.
+        """
         kind = PATTERNS[record.cut]
         settings = {"sparsity": record.sparsity} if issubclass(kind, Zeros) else {}
         if record.importance is not None:
@@ -214,7 +231,7 @@ class Candidate:
             precision=record.precision,
             runtime=record.runtime,
             plan=None,
-            architecture=teacher.model_copy(update={"layers": record.layers}),
+            architecture=whole.model_copy(update={"layers": record.layers}),
             predicted=Prediction(record.predicted_ms, record.predicted_low_ms, record.predicted_high_ms),
             estimated_loss=math.inf if record.estimated_loss_increase is None else record.estimated_loss_increase,
             refused=record.refused,

@@ -87,7 +87,7 @@ def optimize(
     metric: Annotated[str, typer.Option(help="accuracy, macro_f1 or weighted_f1.")] = "accuracy",
     precision: Annotated[str | None, typer.Option(help="fp32, int8 or int8-static: the only one allowed.")] = None,
     pattern: Annotated[
-        str | None, typer.Option(help="dense, width, depth, unstructured or block: the only one allowed.")
+        str | None, typer.Option(help="dense, width, depth, unstructured, block or given: the only one allowed.")
     ] = None,
     vocabulary: Annotated[
         str | None,
@@ -117,6 +117,24 @@ def optimize(
         str | None,
         typer.Option(help="Heads and neurons go by: second-order (default), fisher, taylor or magnitude."),
     ] = None,
+    student: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="A smaller checkpoint that races along, distilled as it is."),
+    ] = None,
+    unlabelled: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="PATH", help="Text or data file that the teacher labels for the student. Repeatable."),
+    ] = None,
+    augment: Annotated[
+        int, typer.Option(min=0, help="Copies of each training text with words replaced, labelled by the teacher.")
+    ] = 0,
+    rows: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Training rows to distil on: all, distinct, uncertain, disagree, curriculum or weighted.",
+        ),
+    ] = "all",
     fast: FastOption = False,
     thorough: ThoroughOption = False,
     mobile: Annotated[
@@ -153,6 +171,10 @@ def optimize(
         also_test=also_test or (),
         distill=distill,
         importance=importance or DEFAULT_IMPORTANCE,  # type: ignore[arg-type]  # checked as the job is prepared
+        student=student,
+        unlabelled=unlabelled or (),
+        augment=augment,
+        rows=rows,
         effort=choose_effort(fast, thorough),
         seed=seed,
         mobile=mobile,

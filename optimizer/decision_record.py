@@ -55,14 +55,16 @@ class CandidateRecord(_Record):
     refused: str | None = None
     race: tuple[RaceHeat, ...] = ()
     chosen: bool = False
-    cut: str = "dense"  # the pattern's own name: dense, width, depth, unstructured, block
+    cut: str = "dense"  # the pattern's own name: dense, width, depth, unstructured, block, given
     importance: str | None = None  # by which heads and neurons of a width are ranked
+    hidden_size: int | None = None
 
 
 class CompressionRound(_Record):
     """One round of the gradual compression: the shape it ended with and what it scored on dev (PyTorch).
 
-    `kept_start`: no step scored better than the weights before the first one, which therefore stayed.
+    `kept_start`: no step scored better than the weights before the first one, which therefore stayed; `best_step` is
+    the one whose weights did.
     """
 
     name: str
@@ -73,6 +75,7 @@ class CompressionRound(_Record):
     seconds: float
     sparsity: float = 0.0
     kept_start: bool = False
+    best_step: int | None = None
 
 
 class Correction(_Record):

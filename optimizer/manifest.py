@@ -26,6 +26,7 @@ __all__ = [
     "Speedup",
     "StudentFacts",
     "TeacherFacts",
+    "TrainingFacts",
     "VocabularyFacts",
 ]
 
@@ -123,6 +124,27 @@ class VocabularyFacts(_Record):
         )
 
 
+class TrainingFacts(_Record):
+    """The rows that the student was distilled on; all but the `labelled` ones have the teacher's labels.
+
+    `rows` is the rule by which they were used, by its name on the command line. `unlabelled_dropped` counts the
+    unlabelled texts that were not used, by reason; `augmented` are training texts with words replaced.
+    """
+
+    rows: str = "all"
+    labelled: int
+    unlabelled: int = 0
+    unlabelled_dropped: dict[str, int] = {}
+    augmented: int = 0
+
+    def __str__(self) -> str:
+        dropped = "".join(f"; {count} {reason}" for reason, count in self.unlabelled_dropped.items())
+        return (
+            f"distilled on {self.labelled} labelled rows, {self.unlabelled} unlabelled ones"
+            f" ({sum(self.unlabelled_dropped.values())} not used{dropped}) and {self.augmented} augmented ones"
+        )
+
+
 class TeacherFacts(_Record):
     """The uncompressed model. Scores are shares in [0, 1]; `scores` holds every metric of the scored part."""
 
@@ -210,7 +232,7 @@ class Manifest(_Record):
     """`manifest.json`; the keys scripts may rely on.
 
     `evaluation` compares teacher and student on the test part (dev where there is none), `also` on each further set
-    by its name. `vocabulary` is None where all tokens stay.
+    by its name. `vocabulary` is None where all tokens stay. `training` is None where nothing was distilled.
     """
 
     format: int = 1
@@ -228,6 +250,7 @@ class Manifest(_Record):
     also: dict[str, SetScore] = {}
     vocabulary: VocabularyFacts | None = None
     mobile: MobileFacts | None = None
+    training: TrainingFacts | None = None
     seed: int
     minutes: float
     files: dict[str, str]

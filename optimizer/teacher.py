@@ -21,12 +21,14 @@ from optimizer.distillation.trainer import Schedule, steps_within, train
 from optimizer.effort import Effort
 from optimizer.encoding import LENGTH_SHARE, LONGEST, Encoded, encode
 from optimizer.inference import predict
+from optimizer.manifest import TrainingFacts
 from optimizer.model_folder import inspect_folder, load, load_classifier, save
 from optimizer.progress import Progress
 from optimizer.quiet import quiet
 from optimizer.scoring import score
 from optimizer.setting import learning_rates
-from optimizer.tasks import Task
+from optimizer.tasks import Rows, Task
+from optimizer.training_rows import NO_MORE, MoreTexts
 
 __all__ = [
     "Teacher",
@@ -46,13 +48,23 @@ PATIENCE = 3
 
 @dataclass(frozen=True)
 class Teacher:
-    """The teacher with the task in its label order, and the encoded rows with its logits beside them."""
+    """The teacher with the task in its label order, and the encoded rows with its logits beside them.
+
+    `texts` are those of `train`, the labelled ones first, as `training` counts them.
+    """
 
     model: PreTrainedModel
     task: Task
     train: Encoded
     dev: Encoded
     test: Encoded | None
+    texts: tuple[str, ...] = ()
+    training: TrainingFacts | None = None
+
+    @property
+    def joined_texts(self) -> tuple[str, ...]:
+        """Those of `train` that are no labelled rows."""
+        return self.texts[self.training.labelled :] if self.training else ()
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -102,6 +114,8 @@ def prepare_teacher(
     seed: int,
     work: Path,
     progress: Progress,
+    max_tokens: int,
+    more: MoreTexts = NO_MORE,
 ) -> Teacher:
     """Use the classifier as it is, or fine-tune the encoder first, then let it answer every training and dev row once.
 
@@ -115,6 +129,8 @@ def prepare_teacher(
         seed: of the order of rows.
         work: the stage's folder; a second call goes on from what it holds.
         progress: where to tell.
+        max_tokens: at which texts are cut.
+        more: texts that join the training rows once the teacher can label them.
     """
     found = inspect_folder(folder)
     done = work / "model"
@@ -124,10 +140,26 @@ def prepare_teacher(
         if not found.has_classifier:
             _fine_tune(model, rows["train"], rows["dev"], task, effort, seed, work, progress)
         _save_whole(model, tokenizer, done)
-    train = rows["train"].sample(_rows_within(model, rows["train"], effort, work / "rows.json"), seed=seed)
+    most = _rows_within(model, rows["train"], effort, work / "rows.json")
+    chosen = rows["train"].drawn(most, seed)
+    labelled, train = task.train.take(chosen), rows["train"].take(chosen)
+    table = model.get_input_embeddings().weight.detach().numpy()
+    joined = more.join(labelled, most - len(labelled), tokenizer, table, seed)
+    if more != NO_MORE:
+        progress.say(str(joined.facts))
+        unlabelled = Rows(joined.texts, np.zeros(len(joined.texts), dtype=int))
+        train = train.joined(encode(unlabelled, tokenizer, max_tokens)) if joined.texts else train
     train_rows, dev_rows = _with_answers(model, train, rows["dev"], work / "answers.npz", progress)
     _warn_if_useless(task, dev_rows, progress)
-    return Teacher(model, task, train_rows, dev_rows, rows.get("test"))
+    return Teacher(
+        model=model,
+        task=task,
+        train=_labelled(train_rows, joined.facts.labelled),
+        dev=dev_rows,
+        test=rows.get("test"),
+        texts=(*labelled.texts, *joined.texts),
+        training=joined.facts,
+    )
 
 
 def match_labels(data: tuple[str, ...], model: tuple[str, ...]) -> tuple[str, ...]:
@@ -247,6 +279,12 @@ def _with_answers(
             files.write_atomically(path, write)
     with np.load(path) as known:
         return train_rows.with_teacher(known["train"]), dev.with_teacher(known["dev"])
+
+
+def _labelled(rows: Encoded, known: int) -> Encoded:
+    """The rows with the teacher's labels behind the first `known` ones."""
+    assert rows.teacher_logits is not None
+    return replace(rows, labels=np.concatenate([rows.labels[:known], rows.teacher_logits[known:].argmax(axis=1)]))
 
 
 def _warn_if_useless(task: Task, dev: Encoded, progress: Progress) -> None:

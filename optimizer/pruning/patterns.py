@@ -17,7 +17,7 @@ from optimizer.pruning.importance import DEFAULT_IMPORTANCE, Importance
 from optimizer.pruning.sensitivity import Sensitivity
 from optimizer.surgery import LayerPlan
 
-__all__ = ["Block", "Dense", "Depth", "Plan", "Prices", "Unstructured", "View", "Width", "Zeros", "propose"]
+__all__ = ["Block", "Dense", "Depth", "Given", "Plan", "Prices", "Unstructured", "View", "Width", "Zeros", "propose"]
 
 Plan = list["LayerPlan | None"]
 
@@ -69,6 +69,11 @@ class Depth:
 
 
 @dataclass(frozen=True)
+class Given:
+    """Nothing is cut: a smaller checkpoint that the person gave, with weights of its own, is distilled as it is."""
+
+
+@dataclass(frozen=True)
 class Zeros:
     """A share of every linear layer's weights becomes zero; nothing is removed."""
 
@@ -99,6 +104,11 @@ def propose(pattern: Any, view: View, prices: Prices, target_ms: float) -> Plan 
 @propose.register
 def _(pattern: Dense, view: View, prices: Prices, target_ms: float) -> Plan | None:
     return _everything(view.architecture)
+
+
+@propose.register
+def _(pattern: Given, view: View, prices: Prices, target_ms: float) -> Plan | None:
+    return None  # there is nothing of the teacher in it
 
 
 @propose.register
