@@ -221,7 +221,7 @@ class Candidate:
         `whole` is what it is cut from: the teacher, or the student that was given.
         """
         kind = PATTERNS[record.cut]
-        settings = {"sparsity": record.sparsity} if issubclass(kind, Zeros) else {}
+        settings: dict[str, Any] = {"sparsity": record.sparsity} if issubclass(kind, Zeros) else {}
         if record.importance is not None:
             settings["importance"] = record.importance
         pattern = kind(**settings)

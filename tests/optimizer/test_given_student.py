@@ -122,7 +122,7 @@ def test_what_cannot_be_a_student_is_refused_in_one_line(
     two = replace(task(), labels=("bad", "good"))
     with pytest.raises(TrimfitError, match="classifies into bad, mixed, good, the teacher into bad, good"):
         read_given(folder, two, tokenizer, WORKLOAD, seed=0)
-    letters = another_tokenizer(*"abcdefghijklmnopqrstuvwxyz")
+    letters = another_tokenizer(*"adefghilmnoprstuvwy")
     letters.backend_tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
     wordy = saved(make_classifier(**SMALL), letters, tmp_path / "letters")
     with pytest.raises(TrimfitError, match=r"x the teacher's tokens, expected at most 1.05x"):
@@ -255,7 +255,7 @@ def test_a_record_gives_the_candidate_back(setting: Callable[..., Setting]) -> N
 
 
 def test_it_is_raced_and_distilled_in_its_own_tokens(setting: Callable[..., Setting]) -> None:
-    made_setting = setting(target=LatencyMs(2.0))
+    made_setting = setting(target=LatencyMs(2.0), pays={"fp32": False, "int8": False})
     before = {name: value.clone() for name, value in made_setting.given.model.state_dict().items()}
     decision = race(made_setting, decide(made_setting))
     raced = the_given(decision)["given student fp32"]

@@ -71,7 +71,9 @@ def test_words_are_between_spaces_without_the_punctuation_around_them() -> None:
 
 def test_a_word_is_the_mean_of_its_pieces_less_what_all_share() -> None:
     table = np.array([[0.0, 0], [2, 0], [0, 4], [4, 2]])
-    np.testing.assert_allclose(centred_means([[0, 1], [2], [3]], table), [[1 - 5 / 3, -2], [-5 / 3, 2], [4 - 5 / 3, 0]])
+    np.testing.assert_allclose(
+        centred_means([[0, 1], [2], [3]], table), [[1 - 5 / 3, -2], [-5 / 3, 2], [4 - 5 / 3, 0]], atol=1e-6
+    )
 
 
 def test_neighbours_are_nearest_by_angle() -> None:
