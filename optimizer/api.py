@@ -11,6 +11,7 @@ from optimizer.cut_schedule import DEFAULT_CUT_SCHEDULE, CutSchedule
 from optimizer.deployment import Deployment
 from optimizer.distillation.black_box import Endpoint, teacher_named
 from optimizer.distillation.catalog import DEFAULT_OBJECTIVE
+from optimizer.distillation.rows import DEFAULT_RULE
 from optimizer.effort import DEFAULT, Effort
 from optimizer.job import Job, SeqLen
 from optimizer.mobile import add_mobile
@@ -49,6 +50,10 @@ def optimize(
     importance: Importance = DEFAULT_IMPORTANCE,
     zeros_by: ZerosBy = DEFAULT_ZEROS_BY,
     schedule: CutSchedule = DEFAULT_CUT_SCHEDULE,
+    student: str | Path | None = None,
+    unlabelled: Sequence[str | Path] = (),
+    augment: int = 0,
+    rows: str = DEFAULT_RULE,
     effort: Effort = DEFAULT,
     seed: int = 0,
     mobile: bool = False,
@@ -74,7 +79,7 @@ def optimize(
         metric: "accuracy", "macro_f1" or "weighted_f1".
         precision: "fp32", "int8" or "int8-static": the only one the student may have; None leaves it to the decision.
         pattern: "dense", "width", "uniform", "depth", "hidden" (fewer hidden dimensions, then "width"), "unstructured",
-            "block" or e.g. "2:4": the only way of making it smaller.
+            "block", "given" or e.g. "2:4": the only way of making it smaller.
         vocabulary: "trim" removes tokens that the training texts never use, "keep" none; None trims where that saves a
             third of the parameters and the dev score does not suffer.
         keep_vocabulary: text or data files whose tokens stay, too.
@@ -90,6 +95,11 @@ def optimize(
         zeros_by: by what weights become zero, and how many in each layer: "second-order", "second-order-even",
             "magnitude", "magnitude-global" or "movement".
         schedule: "gradual", "one-shot", "lottery" or "lottery-early": in how many cuts, with which weights after each.
+        student: folder of a smaller checkpoint with the same labels, or of an encoder, that races along: it is not cut.
+        unlabelled: text or data files; the teacher labels their texts, and students learn from them, too.
+        augment: copies of each training text, with words replaced by ones that the teacher's embeddings place near.
+        rows: which training rows are used, and how: "all", "distinct", "uncertain", "disagree", "curriculum" or
+            "weighted".
         effort: `optimizer.effort.FAST`, `DEFAULT` or `THOROUGH`.
         seed: of everything that is drawn.
         mobile: also write `mobile/`, see `optimizer.add_mobile`.
@@ -122,6 +132,10 @@ def optimize(
         importance=importance,
         zeros_by=zeros_by,
         schedule=schedule,
+        student=None if student is None else Path(student),
+        unlabelled=tuple(map(Path, unlabelled)),
+        augment=augment,
+        rows=rows,
         effort=effort,
         seed=seed,
     )

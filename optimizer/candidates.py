@@ -18,6 +18,7 @@ from optimizer.pruning.patterns import (
     Block,
     Dense,
     Depth,
+    Given,
     Hidden,
     NOfM,
     Plan,
@@ -38,6 +39,7 @@ PATTERNS: dict[str, Any] = {
     "hidden": Hidden,
     "unstructured": Unstructured,
     "block": Block,
+    "given": Given,
 }
 """By name; groups of zeros such as 2:4 are named as they are."""
 
@@ -201,9 +203,11 @@ class Candidate:
 
     @property
     def pattern_name(self) -> str:
-        """The word for it in files: dense, structured, unstructured or block."""
+        """The word for it in files: dense, structured, unstructured, block or given."""
         if isinstance(self.pattern, Zeros):
             return self.pattern.word
+        if self.is_given:
+            return "given"
         return "structured" if self.changes_shape else "dense"
 
     @property
@@ -215,6 +219,16 @@ class Candidate:
     def changes_shape(self) -> bool:
         """Whether rows, columns or layers go."""
         return isinstance(self.pattern, (Width, Depth))
+
+    @property
+    def is_given(self) -> bool:
+        """Whether it is a checkpoint that the person gave."""
+        return isinstance(self.pattern, Given)
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether it is anything else than the teacher at a precision."""
+        return self.changes_shape or self.sparsity > 0 or self.is_given
 
     @property
     def survivors(self) -> tuple[int, ...]:
@@ -262,16 +276,19 @@ class Candidate:
         )
 
     @classmethod
-    def from_record(cls, record: CandidateRecord, teacher: Architecture) -> Candidate:
-        """The candidate of a record; its plan is not kept, since compression measures anew what to cut."""
-        hidden_size = record.hidden_size or teacher.hidden_size
+    def from_record(cls, record: CandidateRecord, whole: Architecture) -> Candidate:
+        """The candidate of a record; its plan is not kept, since compression measures anew what to cut.
+
+        `whole` is what it is cut from: the teacher, or the student that was given.
+        """
+        hidden_size = record.hidden_size or whole.hidden_size
         return cls(
             name=record.name,
             pattern=_pattern_of(record, hidden_size),
             precision=record.precision,
             runtime=record.runtime,
             plan=None,
-            architecture=teacher.model_copy(update={"layers": record.layers, "hidden_size": hidden_size}),
+            architecture=whole.model_copy(update={"layers": record.layers, "hidden_size": hidden_size}),
             predicted=Prediction(record.predicted_ms, record.predicted_low_ms, record.predicted_high_ms),
             estimated_loss=math.inf if record.estimated_loss_increase is None else record.estimated_loss_increase,
             refused=record.refused,

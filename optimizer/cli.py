@@ -89,7 +89,7 @@ def optimize(
     pattern: Annotated[
         str | None,
         typer.Option(
-            help="dense, width, uniform, depth, hidden, unstructured, block or e.g. 2:4: the only one allowed."
+            help="dense, width, uniform, depth, hidden, unstructured, block, given or e.g. 2:4: the only one allowed."
         ),
     ] = None,
     vocabulary: Annotated[
@@ -157,6 +157,24 @@ def optimize(
             help="Cuts: gradual, one-shot, lottery (after each cut back to the first weights) or lottery-early.",
         ),
     ] = "gradual",
+    student: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="A smaller checkpoint that races along, distilled as it is."),
+    ] = None,
+    unlabelled: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="PATH", help="Text or data file that the teacher labels for the student. Repeatable."),
+    ] = None,
+    augment: Annotated[
+        int, typer.Option(min=0, help="Copies of each training text with words replaced, labelled by the teacher.")
+    ] = 0,
+    rows: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Training rows to distil on: all, distinct, uncertain, disagree, curriculum or weighted.",
+        ),
+    ] = "all",
     fast: FastOption = False,
     thorough: ThoroughOption = False,
     mobile: Annotated[
@@ -206,6 +224,10 @@ def optimize(
         importance=importance or DEFAULT_IMPORTANCE,  # type: ignore[arg-type]  # checked as the job is prepared
         zeros_by=zeros_by or DEFAULT_ZEROS_BY,  # type: ignore[arg-type]  # likewise
         schedule=schedule,  # type: ignore[arg-type]  # likewise
+        student=student,
+        unlabelled=unlabelled or (),
+        augment=augment,
+        rows=rows,
         effort=choose_effort(fast, thorough),
         seed=seed,
         mobile=mobile,

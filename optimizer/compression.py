@@ -39,6 +39,7 @@ __all__ = [
     "budgets",
     "compress",
     "cut_and_train",
+    "distil_given",
     "predicted_ms",
     "recover",
     "round_minutes",
@@ -120,6 +121,8 @@ def budgets(start_ms: float, target_ms: float, rounds: int) -> list[float]:
 
 def predicted_ms(setting: Setting, candidate: Candidate, student: Student) -> float:
     """Milliseconds that a student is predicted to take as the candidate would be deployed."""
+    if candidate.is_given:  # it was measured
+        return candidate.predicted.ms
     prices = setting.prices(candidate.precision, candidate.runtime)
     shape, shares = student.form
     return prices.predict(shape, candidate.zeros, shares).ms
@@ -261,6 +264,14 @@ def _folder(name: str) -> str:
     return name.replace(" ", "-")
 
 
+def distil_given(setting: Setting, winner: Candidate) -> Student:
+    """Distil the given student, for as long as others are cut and recovered; its learning rate falls to zero."""
+    assert setting.given is not None
+    student = Student(setting.given.untrained(), setting.given.origin)
+    minutes = setting.effort.compress_minutes + setting.effort.recover_minutes
+    return recover(setting.seen_by(winner), student, winner, name="distillation", minutes=minutes)
+
+
 def describe(student: Student) -> str:
     """E.g. "heads 12 7 4, FFN 1536 640 384" behind "hidden 256, " where that is less, or "90 % zeros"."""
     if student.sparsity:
@@ -322,8 +333,10 @@ def _distil(
 ) -> Student:
     pattern = _zeros_of(student, winner)
     _, rate = learning_rates(student.origin.after.hidden_size)
-    schedule = Schedule(0, rate, decay=decay, evaluations=8 if decay else 1, seed=setting.seed + len(student.rounds))
-    steps = _planned_steps(setting, student, schedule, minutes, folder)
+    seed = setting.seed + len(student.rounds)
+    schedule = Schedule(0, rate, decay=decay, evaluations=8 if decay else 1, seed=seed, rows=setting.rows)
+    origin = None if winner.is_given else student.origin
+    steps = _planned_steps(setting, student, schedule, minutes, folder, origin)
     takes_last = make_zeros and makes_zeros(pattern)
     with training_zeros(student.model, pattern, make=make_zeros) as callbacks:
         report = train(
@@ -335,7 +348,7 @@ def _distil(
             metric=setting.task.metric,
             folder=folder / "training",
             teacher=setting.teacher,
-            origin=student.origin,
+            origin=origin,
             callbacks=[*callbacks, *also],
             advance=advance,
         )
@@ -350,6 +363,7 @@ def _distil(
         dev=report.best_dev,
         seconds=report.seconds,
         kept_start=report.kept_start,
+        best_step=report.best_step,
     )
     setting.progress.say(
         f"{name}: {done.predicted_ms:.2f} ms predicted, dev {setting.task.metric} {report.best_dev:.4f}"
@@ -358,10 +372,21 @@ def _distil(
         setting.progress.say(
             f"{name}: no step of the distillation scored better on dev; the weights before it are kept"
         )
+    elif report.best_step < report.steps:
+        setting.progress.say(
+            f"{name}: dev was best after {report.best_step} of {report.steps} steps; those weights are kept"
+        )
     return replace(student, rounds=(*student.rounds, done), view=None)
 
 
-def _planned_steps(setting: Setting, student: Student, schedule: Schedule, minutes: float, folder: Path) -> int:
+def _planned_steps(
+    setting: Setting,
+    student: Student,
+    schedule: Schedule,
+    minutes: float,
+    folder: Path,
+    origin: SurgeryReport | None,
+) -> int:
     """Steps that fit the minutes, measured once and kept, so that an interrupted stage goes on with the same plan."""
     note = folder / "steps.json"
     if note.is_file():
@@ -376,7 +401,7 @@ def _planned_steps(setting: Setting, student: Student, schedule: Schedule, minut
         epochs=epochs,
         schedule=schedule,
         teacher=setting.teacher,
-        origin=student.origin,
+        origin=origin,
     )
     files.write_text_atomically(note, json.dumps(steps))
     return steps

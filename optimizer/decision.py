@@ -13,6 +13,7 @@ from hardware_profiles.unit import zeros_in_words
 from optimizer.architecture import Architecture
 from optimizer.candidates import Candidate
 from optimizer.engine import Engine
+from optimizer.given_candidates import given_candidates
 from optimizer.judgement import Judge
 from optimizer.narrow_teacher import NarrowTeacher
 from optimizer.pruning.patterns import Dense, Depth, Hidden, NOfM, Uniform, Unstructured, View, Width, n_of_m_named
@@ -53,7 +54,8 @@ def wanted_ms(setting: Setting) -> float:
 def decide(setting: Setting, advance: Any = lambda share: None) -> Decision:
     """Propose every pattern at every precision, predict latency and loss, and refuse what cannot pay here.
 
-    A runtime that skips zeros gets the fewest zeros that are predicted to reach the target.
+    A runtime that skips zeros gets the fewest zeros that are predicted to reach the target. A given student is judged
+    by what it takes.
     """
     target_ms = wanted_ms(setting)
     width = Uniform(setting.importance) if setting.pattern == "uniform" else Width(setting.importance)
@@ -71,6 +73,7 @@ def decide(setting: Setting, advance: Any = lambda share: None) -> Decision:
     for number, size in enumerate(setting.hidden_sizes, 1):
         part = partial(_part_of, advance, 0.7 * number / looks, 0.7 / looks)
         candidates += _narrower(setting, size, target_ms, dense, part)
+    candidates += given_candidates(setting, target_ms, lambda share: advance(0.7 + 0.3 * share))
     advance(1.0)
     return Decision(tuple(finalists(candidates, setting.effort.finalists)), target_ms, view=view)
 
@@ -117,13 +120,15 @@ def look_at(
 def finalists(candidates: Sequence[Candidate], most: int) -> list[Candidate]:
     """Refuse all but `most` candidates: the one with the least estimated loss of every pattern, then the next best.
 
+    A student that the person gave races beside them, at the precision with the least estimated loss.
     Patterns are not weighed against each other by what they lose before recovery: whole layers lose most at first and
     recover best. That is for the race to find out.
     """
     able = sorted((c for c in candidates if not c.refused), key=lambda c: c.estimated_loss)
     first_of_pattern = {type(c.pattern): c for c in reversed(able)}.values()
     ranked = [*sorted(first_of_pattern, key=lambda c: c.estimated_loss), *able]
-    racing = list(dict.fromkeys(c.name for c in ranked))[:most]
+    racing = list(dict.fromkeys(c.name for c in ranked if not c.is_given))[:most]
+    racing += [c.name for c in ranked if c.is_given][:1]
 
     def judged(candidate: Candidate) -> Candidate:
         if candidate.refused or candidate.name in racing:

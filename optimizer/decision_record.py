@@ -58,7 +58,7 @@ class CandidateRecord(_Record):
     refused: str | None = None
     race: tuple[RaceHeat, ...] = ()
     chosen: bool = False
-    cut: str = "dense"  # the pattern's own name: dense, width, uniform, depth, hidden, unstructured, block, 2:4
+    cut: str = "dense"  # the pattern's own name: dense, width, uniform, depth, hidden, unstructured, block, given, 2:4
     importance: str | None = None  # by which heads and neurons of a width are ranked
     zeros_by: str | None = None  # by which weights become zero
     layer_zeros: tuple[LayerZeros, ...] = ()  # each layer's share of zeros, where they differ
@@ -68,8 +68,8 @@ class CompressionRound(_Record):
     """One round of the gradual compression: the shape it ended with and what it scored on dev (PyTorch).
 
     `hidden_size` is None where it is the teacher's.
-    `kept_start`: no step scored better than the weights before the first one, which therefore stayed. `layer_zeros`:
-    each layer's share of zeros, where they differ.
+    `kept_start`: no step scored better than the weights before the first one, which therefore stayed; `best_step` is
+    the one whose weights did. `layer_zeros`: each layer's share of zeros, where they differ.
     """
 
     name: str
@@ -82,6 +82,7 @@ class CompressionRound(_Record):
     layer_zeros: tuple[LayerZeros, ...] = ()
     hidden_size: int | None = None
     kept_start: bool = False
+    best_step: int | None = None
 
 
 class Correction(_Record):

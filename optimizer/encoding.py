@@ -47,9 +47,18 @@ class Encoded:
 
     def sample(self, count: int, seed: int) -> Encoded:
         """At most `count` rows drawn without replacement."""
+        return self if count >= len(self) else self.take(self.drawn(count, seed))
+
+    def drawn(self, count: int, seed: int) -> np.ndarray:
+        """The rising indices of the rows that `sample` takes."""
         if count >= len(self):
-            return self
-        return self.take(np.sort(np.random.default_rng(seed).choice(len(self), count, replace=False)))
+            return np.arange(len(self))
+        return np.sort(np.random.default_rng(seed).choice(len(self), count, replace=False))
+
+    def joined(self, other: Encoded) -> Encoded:
+        """These rows, then the other ones, without the teacher's logits."""
+        labels = np.concatenate([self.labels, other.labels])
+        return Encoded((*self.input_ids, *other.input_ids), labels, self.pad_token_id)
 
     def with_teacher(self, logits: np.ndarray) -> Encoded:
         """The same rows with the teacher's logits beside them."""

@@ -15,6 +15,7 @@ from optimizer import files
 from optimizer.cut_schedule import DEFAULT_CUT_SCHEDULE, CutSchedule
 from optimizer.distillation.black_box.endpoint import Endpoint
 from optimizer.distillation.catalog import DEFAULT_OBJECTIVE
+from optimizer.distillation.rows import DEFAULT_RULE
 from optimizer.effort import DEFAULT, Effort
 from optimizer.model_folder import inspect_folder
 from optimizer.pruning.importance import DEFAULT_IMPORTANCE, Importance
@@ -58,6 +59,10 @@ class Job:
     importance: Importance = DEFAULT_IMPORTANCE
     zeros_by: ZerosBy = DEFAULT_ZEROS_BY
     schedule: CutSchedule = DEFAULT_CUT_SCHEDULE
+    student: Path | None = None  # a smaller checkpoint that races along
+    unlabelled: tuple[Path, ...] = ()  # texts that the teacher labels
+    augment: int = 0  # copies of each training row with words replaced
+    rows: str = DEFAULT_RULE  # which of them a distillation uses, and how
     effort: Effort = DEFAULT
     seed: int = 0
     _last: list[float] = field(default_factory=lambda: [time.monotonic()], compare=False, repr=False)
@@ -92,7 +97,8 @@ class Job:
             return
         if self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
             raise TrimfitError(f"{self.out} exists and holds something else: choose another --out")
-        size = sum(file.stat().st_size for file in inspect_folder(self.model).files)
+        models = [self.model, *([self.student] if self.student else [])]
+        size = sum(file.stat().st_size for model in models for file in inspect_folder(model).files)
         files.require_space(self.out, COPIES * size + (64 << 20))
 
     def open(self) -> None:
@@ -132,6 +138,17 @@ class Job:
             "schedule": self.schedule,
             "effort": self.effort.name,
             "seed": self.seed,
+            **self._asked_besides(),
+        }
+
+    def _asked_besides(self) -> dict[str, object]:
+        """What most jobs do not ask for; None is what a job of before was asked."""
+        student = (*inspect_folder(self.student).files, *_beside(self.student)) if self.student else ()
+        return {
+            "student": _digest(student) if student else None,
+            "unlabelled": _digest(self.unlabelled) if self.unlabelled else None,
+            "augment": self.augment or None,
+            "rows": None if self.rows == DEFAULT_RULE else self.rows,
         }
 
     def _teacher_identity(self) -> list[object] | None:

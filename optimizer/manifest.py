@@ -27,6 +27,7 @@ __all__ = [
     "Speedup",
     "StudentFacts",
     "TeacherFacts",
+    "TrainingFacts",
     "VocabularyFacts",
 ]
 
@@ -145,6 +146,27 @@ class BlackBoxFacts(_Record):
     agreement_student: float | None
 
 
+class TrainingFacts(_Record):
+    """The rows that the student was distilled on; all but the `labelled` ones have the teacher's labels.
+
+    `rows` is the rule by which they were used, by its name on the command line. `unlabelled_dropped` counts the
+    unlabelled texts that were not used, by reason; `augmented` are training texts with words replaced.
+    """
+
+    rows: str = "all"
+    labelled: int
+    unlabelled: int = 0
+    unlabelled_dropped: dict[str, int] = {}
+    augmented: int = 0
+
+    def __str__(self) -> str:
+        dropped = "".join(f"; {count} {reason}" for reason, count in self.unlabelled_dropped.items())
+        return (
+            f"distilled on {self.labelled} labelled rows, {self.unlabelled} unlabelled ones"
+            f" ({sum(self.unlabelled_dropped.values())} not used{dropped}) and {self.augmented} augmented ones"
+        )
+
+
 class TeacherFacts(_Record):
     """The uncompressed model. Scores are shares in [0, 1]; `scores` holds every metric of the scored part."""
 
@@ -234,7 +256,8 @@ class Manifest(_Record):
     """`manifest.json`; the keys scripts may rely on.
 
     `evaluation` compares teacher and student on the test part (dev where there is none), `also` on each further set
-    by its name. `vocabulary` is None where all tokens stay, `black_box` where the teacher is the model alone.
+    by its name. `vocabulary` is None where all tokens stay, `black_box` where the model alone is the teacher, and
+    `training` where nothing was distilled.
     """
 
     format: int = 1
@@ -253,6 +276,7 @@ class Manifest(_Record):
     vocabulary: VocabularyFacts | None = None
     black_box: BlackBoxFacts | None = None
     mobile: MobileFacts | None = None
+    training: TrainingFacts | None = None
     seed: int
     minutes: float
     files: dict[str, str]

@@ -26,8 +26,11 @@ POOL = 64  # different batches that calls draw from
 DRAWN = 16  # times as many are drawn to find those of one length
 
 
-def write_input_pool(path: Path, rows: Encoded, workload: Workload, seed: int) -> Path:
+def write_input_pool(path: Path, rows: Encoded, workload: Workload, seed: int, *, tokens: int | None = None) -> Path:
     """An .npz of real token sequences cut or padded to the workload: arrays [pool, batch, seq_len] by input name.
+
+    With `tokens`, ids are below that many, so that a model with no more can read them too: which rows of a table are
+    read takes no more or less time.
 
     Of a workload of several lengths each gets batches whose longest row is nearly that long, as `pool_name` names them.
     """
@@ -38,7 +41,8 @@ def write_input_pool(path: Path, rows: Encoded, workload: Workload, seed: int) -
         if workload.lengths:
             batches = _nearest(batches, rows.lengths, point.seq_len)
         for name, values in _padded(batches, rows, point.seq_len).items():
-            arrays[pool_name(name, point, workload)] = values
+            below = np.minimum(values, tokens - 1) if tokens and name == "input_ids" else values
+            arrays[pool_name(name, point, workload)] = below
 
     def write(part: Path) -> None:
         with part.open("wb") as file:

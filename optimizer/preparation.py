@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import chain
+from pathlib import Path
 
 from transformers import PreTrainedModel
 
@@ -25,13 +26,16 @@ from optimizer.cut_schedule import check_cut_schedule
 from optimizer.distillation.black_box import BlackBox
 from optimizer.distillation.catalog import objective_named
 from optimizer.distillation.imitation import check_teacher
+from optimizer.distillation.rows import rule_named
 from optimizer.effort import Effort
 from optimizer.encoding import Encoded, typical_length
 from optimizer.engine import Engine, anchors_of, has_kernel
 from optimizer.evaluation.held_out import held_out_sets, read_also
+from optimizer.given_student import fit_given, read_given
 from optimizer.hidden_choice import hidden_sizes
 from optimizer.job import DATA, Job
 from optimizer.model_folder import inspect_folder
+from optimizer.more_texts import read_more
 from optimizer.progress import Progress
 from optimizer.pruning.importance import IMPORTANCES
 from optimizer.pruning.patterns import ZEROS_BY, NOfM, n_of_m_named
@@ -56,12 +60,15 @@ def prepare(job: Job, progress: Progress) -> Setting:
     device = resolve(job.device)
     check_metric(job.metric)
     _check_precision(job.precision)
-    _check_pattern(job.pattern)
+    _check_pattern(job.pattern, job.student)
     objective = objective_named(job.distill)
     _check_importance(job.importance)
     _check_zeros_by(job.zeros_by)
     check_cut_schedule(job.schedule, job.zeros_by)
+    rule = rule_named(job.rows)
     found = inspect_folder(job.model)
+    if job.student:
+        inspect_folder(job.student)
     black_box = None if job.teacher is None else BlackBox(job.teacher, job.labels, job.data, job.columns)
     tokenizer = load_tokenizer(job.model)
     check_choice(job.vocabulary, tokenizer, job.keep_vocabulary, job.columns.text)
@@ -75,12 +82,14 @@ def prepare(job: Job, progress: Progress) -> Setting:
     inquiry = black_box.inquiry(task, job.seed, job.work / "black-box", progress) if black_box else None
     also = read_also(job.also_test, job.columns, task.labels, progress.say)
     check_teacher(objective, model)
+    more = read_more(job.unlabelled, job.columns.text, job.augment, task, also.values())
     with progress.step("Tokenising"):
         rows, max_tokens = encode_parts(task, tokenizer, token_limit(model.config, tokenizer), job.tokens)
     cut = float((rows["train"].lengths == max_tokens).mean())
     if cut > WORTH_SAYING:
         progress.say(f"{cut:.0%} of the training texts have {max_tokens} tokens or more and are cut there")
     workload = workload_of(job, rows["dev"], device.default_threads)
+    checkpoint = read_given(job.student, task, tokenizer, workload, seed=job.seed) if job.student else None
     if workload.lengths:
         progress.say(f"{workload.lengths} are measured at {workload.lengths.in_words}")
     shape = Architecture.of(model)
@@ -89,7 +98,8 @@ def prepare(job: Job, progress: Progress) -> Setting:
     profiles = [profile, *_other_profiles(device, shape, workload, job, progress, activation)]
     sizes = hidden_sizes(job.pattern, job.precision, job.target, _prices(profiles, shape, workload), shape)
     profiles = [_with_sizes(each, sizes, shape, workload, job.effort, progress, activation) for each in profiles]
-    _refuse_impossible(job, profiles, shape, workload, sizes)
+    if checkpoint is None:  # which may be faster than anything that the teacher can be cut to
+        _refuse_impossible(job, profiles, shape, workload, sizes)
     with_zeros = sparse_profile_of(profile, shape, workload, job.effort, progress, activation)
     job.open()
     lesson = inquiry.give() if inquiry else None
@@ -105,6 +115,8 @@ def prepare(job: Job, progress: Progress) -> Setting:
         seed=job.seed,
         work=job.work / "teacher",
         progress=progress,
+        max_tokens=max_tokens,
+        more=more,
     )
     job.tick()
     baselines = measure_baselines(
@@ -115,6 +127,7 @@ def prepare(job: Job, progress: Progress) -> Setting:
         engines.append(Engine.of(with_zeros.over(engines[0].profile), skips_zeros=True))
     start = _start(job, teacher, tokenizer, max_tokens, progress)
     read = held_out_sets(teacher.task, also, _scored(teacher), _scored(start), (tokenizer, start.tokenizer), max_tokens)
+    given = fit_given(checkpoint, teacher, start, read, objective, max_tokens, progress) if checkpoint else None
     job.tick()
     return Setting(
         task=teacher.task,
@@ -145,11 +158,15 @@ def prepare(job: Job, progress: Progress) -> Setting:
         zeros_by=job.zeros_by,
         schedule=job.schedule,
         hidden_sizes=sizes,
+        rows=rule,
+        training=teacher.training.model_copy(update={"rows": job.rows}) if teacher.training else None,
+        given=given,
     )
 
 
 def _start(job: Job, teacher: Teacher, tokenizer: object, max_tokens: int, progress: Progress) -> Start:
-    texts = (text for path in job.keep_vocabulary for text in read_texts(path, job.columns.text))
+    named = (text for path in job.keep_vocabulary for text in read_texts(path, job.columns.text))
+    texts = chain(named, teacher.joined_texts)
     return fit_vocabulary(job.vocabulary, teacher, tokenizer, texts, max_tokens, job.work / "vocabulary", progress)
 
 
@@ -309,7 +326,7 @@ def _check_precision(precision: str | None) -> None:
         raise TrimfitError(f"got --precision {precision}, expected one of {', '.join(known)}")
 
 
-def _check_pattern(pattern: str | None) -> None:
+def _check_pattern(pattern: str | None, student: Path | None) -> None:
     if groups := n_of_m_named(pattern or ""):
         n, m = groups
         NOfM(n=n, m=m)
@@ -320,6 +337,8 @@ def _check_pattern(pattern: str | None) -> None:
             )
     elif pattern not in (None, *PATTERNS):
         raise TrimfitError(f"got --pattern {pattern}, expected one of {', '.join(PATTERNS)} or e.g. 2:4")
+    if pattern == "given" and student is None:
+        raise TrimfitError("got --pattern given without a student: name its folder with --student")
 
 
 def _check_zeros_by(zeros_by: str) -> None:

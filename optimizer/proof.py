@@ -60,8 +60,10 @@ def prove(setting: Setting, onnx: Path, runtime: Runtime, title: str) -> Proof:
     """Time every baseline and the student in turns, in one run on the device."""
     models = {b.name: (b.onnx, setting.runtime_of_baseline(b)) for b in setting.baselines}
     models[STUDENT] = onnx, runtime
-    # tokens of students, whose ids the teacher's table has too: which of its rows are read takes no more or less time
-    inputs = write_input_pool(setting.work / "inputs.npz", setting.dev, setting.workload, setting.seed)
+    # tokens of students, whose ids the teacher's table has too, or, of a given one, are made to
+    inputs = write_input_pool(
+        setting.work / "inputs.npz", setting.dev, setting.workload, setting.seed, tokens=setting.teacher_tokens
+    )
     with setting.progress.step(title) as advance:
         found = measure_models(models, setting.workload, inputs, seed=setting.seed, advance=advance)
     dense = [found[b.name] for b in setting.baselines]

@@ -40,8 +40,8 @@ class _Runner:
 def race(setting: Setting, decision: Decision, advance: Callable[[float], None] = lambda share: None) -> Decision:
     """Let the candidates that were not refused compete; the decision comes back with its winner and the reason.
 
-    A heat trains each runner for the same minutes at its final shape, from the teacher's weights; the next heat is
-    twice as long for those left. With one candidate there is nothing to race.
+    A heat trains each runner for the same minutes at its final shape, from the teacher's weights or those that were
+    given; the next heat is twice as long for those left. With one candidate there is nothing to race.
     """
     runners = [_Runner(c, *_start(setting, c)) for c in decision.candidates if not c.refused]
     if len(runners) == 1:
@@ -52,7 +52,7 @@ def race(setting: Setting, decision: Decision, advance: Callable[[float], None] 
     finished: dict[str, Candidate] = {}
     while len(runners) > 1:
         for runner in runners:
-            runner.candidate = _run(setting, runner, minutes * 2**heat, heat)
+            runner.candidate = _run(setting.seen_by(runner.candidate), runner, minutes * 2**heat, heat)
             laps += 1
             advance(laps / total)
         runners.sort(key=lambda r: (-r.dev, r.candidate.predicted.ms))
@@ -72,6 +72,8 @@ def race(setting: Setting, decision: Decision, advance: Callable[[float], None] 
 
 
 def _start(setting: Setting, candidate: Candidate) -> tuple[PreTrainedModel, SurgeryReport]:
+    if candidate.is_given and setting.given is not None:
+        return setting.given.untrained(), setting.given.origin
     if isinstance(candidate.pattern, Hidden):
         narrow = NarrowTeacher.of(setting, candidate.pattern.size)
         model, origin = narrow.model, narrow.origin
@@ -89,7 +91,7 @@ def _start(setting: Setting, candidate: Candidate) -> tuple[PreTrainedModel, Sur
 def _run(setting: Setting, runner: _Runner, minutes: float, heat: int) -> Candidate:
     candidate = runner.candidate
     steps = 0
-    if candidate.changes_shape or candidate.sparsity:
+    if candidate.is_trained:
         steps = _train(setting, runner, minutes, heat)
     dev = setting.dev.sample(DEV_ROWS, seed=setting.seed)
     runner.dev = deployed_score(runner.model, setting, candidate, dev)
@@ -100,7 +102,8 @@ def _run(setting: Setting, runner: _Runner, minutes: float, heat: int) -> Candid
 def _train(setting: Setting, runner: _Runner, minutes: float, heat: int) -> int:
     folder = setting.work / "race" / f"{runner.candidate.name.replace(' ', '-').replace('/', '-of-')}-{heat}"
     _, rate = learning_rates(runner.candidate.architecture.hidden_size)
-    schedule = Schedule(0, rate, decay=True, evaluations=1, seed=setting.seed + heat)
+    schedule = Schedule(0, rate, decay=True, evaluations=1, seed=setting.seed + heat, rows=setting.rows)
+    origin = None if runner.candidate.is_given else runner.origin
     steps = steps_within(
         runner.model,
         setting.train,
@@ -109,7 +112,7 @@ def _train(setting: Setting, runner: _Runner, minutes: float, heat: int) -> int:
         epochs=setting.effort.student_epochs,
         schedule=schedule,
         teacher=setting.teacher,
-        origin=runner.origin,
+        origin=origin,
     )
     shutil.rmtree(folder, ignore_errors=True)  # of an interrupted race, whose shapes may have been others
     pattern, first = runner.candidate.pattern, heat == 0
@@ -123,7 +126,7 @@ def _train(setting: Setting, runner: _Runner, minutes: float, heat: int) -> int:
             metric=setting.task.metric,
             folder=folder,
             teacher=setting.teacher,
-            origin=runner.origin,
+            origin=origin,
             callbacks=callbacks,
         )
     shutil.rmtree(folder, ignore_errors=True)

@@ -9,6 +9,7 @@ __all__ = [
     "only_a_reference",
     "too_few_zeros",
     "too_little_at_most",
+    "too_slow_as_it_is",
     "too_slow_at_its_smallest",
 ]
 
@@ -38,6 +39,11 @@ def only_a_reference(name: str, speedup: float, runtime: str, deployed: str) -> 
 def too_few_zeros(name: str, speedup: float, runtime: str, predicted_ms: float, wanted_ms: float) -> str:
     """Even the most zeros that were measured do not reach the latency."""
     return f"{_measured(name, speedup, runtime)}, {predicted_ms:.2f} ms predicted, {wanted_ms:.2f} ms wanted"
+
+
+def too_slow_as_it_is(name: str, measured_ms: float, wanted: str) -> str:
+    """A model that is taken as it is and was measured."""
+    return f"{name}: {measured_ms:.2f} ms measured, {wanted}"
 
 
 def too_slow_at_its_smallest(name: str, least_ms: float, wanted: str) -> str:

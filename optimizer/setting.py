@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from transformers import PreTrainedModel
@@ -19,17 +19,21 @@ from optimizer.architecture import Architecture
 from optimizer.candidates import Candidate, PricesAt
 from optimizer.cut_schedule import DEFAULT_CUT_SCHEDULE, CutSchedule
 from optimizer.distillation.black_box.lesson import Lesson
+from optimizer.distillation.rows import ALL_ROWS, RowRule
 from optimizer.effort import Effort
 from optimizer.encoding import Encoded
 from optimizer.engine import Engine, anchors_of
 from optimizer.evaluation.held_out import HeldOut
 from optimizer.float_layers import FloatLayers, LinearGroup, carried, share_of
-from optimizer.manifest import VocabularyFacts
+from optimizer.manifest import TrainingFacts, VocabularyFacts
 from optimizer.progress import Progress
 from optimizer.pruning.importance import DEFAULT_IMPORTANCE, Importance
 from optimizer.pruning.patterns import DEFAULT_ZEROS_BY, ZerosBy
 from optimizer.target import Target
 from optimizer.tasks import Task
+
+if TYPE_CHECKING:
+    from optimizer.given_student import GivenStudent
 
 __all__ = ["Baseline", "Setting", "learning_rates"]
 
@@ -106,6 +110,9 @@ class Setting:
     zeros_by: ZerosBy = DEFAULT_ZEROS_BY
     schedule: CutSchedule = DEFAULT_CUT_SCHEDULE
     hidden_sizes: tuple[int, ...] = ()  # smaller than the teacher's, that are tried and known to the dense engines
+    rows: RowRule = ALL_ROWS  # which of `train` a distillation uses, and how
+    training: TrainingFacts | None = None  # what `train` is made of
+    given: GivenStudent | None = None  # races along
 
     @property
     def allowed_baselines(self) -> tuple[Baseline, ...]:
@@ -116,6 +123,23 @@ class Setting:
     def stock(self) -> Runtime:
         """The stock runtime, which baselines and all but zeros run with."""
         return self.engines[0].runtime
+
+    def seen_by(self, candidate: Candidate) -> Setting:
+        """The same setting with rows, tokenizer and objective as the candidate needs them: a given one its own."""
+        given = self.given
+        if given is None or not candidate.is_given:
+            return self
+        return replace(
+            self,
+            tokenizer=given.tokenizer,
+            train=given.train,
+            dev=given.dev,
+            test=given.test,
+            held_out=given.held_out,
+            objective=given.objective,
+            max_tokens=given.max_tokens,
+            vocabulary=self.vocabulary if given.trimmed else None,
+        )
 
     def engine(self, name: str) -> Engine:
         """The engine of a runtime's name. Raises TrimfitError when it has gone since an earlier run chose it."""
@@ -141,10 +165,16 @@ class Setting:
         return self.baselines[0].ms
 
     @property
+    def teacher_tokens(self) -> int:
+        """Rows of the whole teacher's token embedding, which its baselines have."""
+        return Architecture.of(self.whole or self.teacher).vocab_size
+
+    @property
     def calibration(self) -> Encoded:
-        """Training rows, with the teacher's own logits, on which importance and sensitivity are measured."""
+        """Labelled training rows, with the teacher's own logits, on which importance and sensitivity are measured."""
         own = self.train if self.own_logits is None else self.train.with_teacher(self.own_logits)
-        return own.sample(self.effort.calibration_rows, seed=self.seed)
+        known = own if self.training is None else own.take(range(self.training.labelled))
+        return known.sample(self.effort.calibration_rows, seed=self.seed)
 
     def baseline(self, precision: str, runtime: str | None = None) -> Baseline:
         """The uncompressed teacher at a precision with a runtime; with the stock one where that runtime has none."""
@@ -152,7 +182,12 @@ class Setting:
         return next((b for b in found if b.runtime == runtime), found[0])
 
     def float_groups(self, candidate: Candidate, survivors: Sequence[int]) -> tuple[LinearGroup, ...]:
-        """What the teacher needs in fp32 as the candidate runs, as a student counts that keeps these of its layers."""
+        """What the teacher needs in fp32 as the candidate runs, as a student counts that keeps these of its layers.
+
+        Nothing of a student that was given: its layers are not the teacher's.
+        """
+        if candidate.is_given:
+            return ()
         return carried(self.baseline(candidate.precision, candidate.runtime).groups, survivors)
 
     def corrected(

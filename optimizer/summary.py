@@ -14,7 +14,7 @@ from optimizer.artefact import Artefact, logits_of
 from optimizer.candidates import Candidate
 from optimizer.compression import Student
 from optimizer.decision import Decision
-from optimizer.decision_record import Correction, DecisionRecord, ScoredPoint
+from optimizer.decision_record import Correction, DecisionRecord, KeptLayer, ScoredPoint
 from optimizer.deployment.options import portable_options
 from optimizer.distillation.catalog import name_of
 from optimizer.evaluation.comparison import Answers, compare_answers
@@ -95,6 +95,7 @@ def manifest_of(
         also=dict(zip((held.name for held in setting.held_out[1:]), also, strict=True)),
         vocabulary=setting.vocabulary,
         black_box=_black_box(setting, first),
+        training=setting.training if student.rounds else None,
         seed=setting.seed,
         minutes=0.0,
         files={},
@@ -127,11 +128,18 @@ def decision_record(
         ),
         rounds=student.rounds if student else (),
         corrections=tuple(corrections),
-        kept=kept_layers(student.origin, Worth.read(setting.work)) if student else (),
+        kept=_kept(setting, decision, student),
         dimensions=kept_dimensions(student.origin) if student else None,
         float_layers=_float_layers(setting, float_layers),
         points=tuple(_points(setting, decision, student, proof, dev)),
     )
+
+
+def _kept(setting: Setting, decision: Decision, student: Student | None) -> tuple[KeptLayer, ...]:
+    """What lives on of each of the teacher's layers; empty of a student that was given."""
+    if student is None or (decision.winner is not None and decision.winner.is_given):
+        return ()
+    return kept_layers(student.origin, Worth.read(setting.work))
 
 
 def _answers(setting: Setting, winner: Candidate, artefact: Artefact, held: HeldOut) -> Answers:
@@ -173,7 +181,8 @@ def _points(
     for c in decision.candidates:
         if c.race:
             ms = c.predicted.ms * clock(setting.baseline(c.precision, c.runtime))
-            points.append(ScoredPoint(name=c.name, dev=c.race[-1].dev, ms=ms, latency_is="predicted", kind="candidate"))
+            how = "measured" if c.is_given else "predicted"
+            points.append(ScoredPoint(name=c.name, dev=c.race[-1].dev, ms=ms, latency_is=how, kind="candidate"))
     if student and decision.winner:
         factor = clock(setting.baseline(decision.winner.precision, decision.winner.runtime))
         for r in student.rounds:

@@ -23,12 +23,14 @@ from optimizer.distillation.trainer import Schedule, steps_within, train
 from optimizer.effort import Effort
 from optimizer.encoding import LENGTH_SHARE, LONGEST, Encoded, encode
 from optimizer.inference import predict
+from optimizer.manifest import TrainingFacts
 from optimizer.model_folder import inspect_folder, load, load_classifier, save
 from optimizer.progress import Progress
 from optimizer.quiet import quiet
 from optimizer.scoring import score
 from optimizer.setting import learning_rates
-from optimizer.tasks import Task
+from optimizer.tasks import Rows, Task
+from optimizer.training_rows import NO_MORE, MoreTexts
 
 __all__ = [
     "Teacher",
@@ -51,6 +53,7 @@ class Teacher:
     """The teacher with the task in its label order, and the encoded rows with its logits beside them.
 
     Where the training rows came with a black box's logits, both are mixed in `train`, and `own_logits` are its own.
+    `texts` are those of `train`, the labelled ones first, as `training` counts them.
     """
 
     model: PreTrainedModel
@@ -59,6 +62,13 @@ class Teacher:
     dev: Encoded
     test: Encoded | None
     own_logits: np.ndarray | None = None
+    texts: tuple[str, ...] = ()
+    training: TrainingFacts | None = None
+
+    @property
+    def joined_texts(self) -> tuple[str, ...]:
+        """Those of `train` that are no labelled rows."""
+        return self.texts[self.training.labelled :] if self.training else ()
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -108,6 +118,8 @@ def prepare_teacher(
     seed: int,
     work: Path,
     progress: Progress,
+    max_tokens: int,
+    more: MoreTexts = NO_MORE,
 ) -> Teacher:
     """Use the classifier as it is, or fine-tune the encoder first, then let it answer every training and dev row once.
 
@@ -121,6 +133,8 @@ def prepare_teacher(
         seed: of the order of rows.
         work: the stage's folder; a second call goes on from what it holds.
         progress: where to tell.
+        max_tokens: at which texts are cut.
+        more: texts that join the training rows once the teacher can label them.
     """
     found = inspect_folder(folder)
     done = work / "model"
@@ -130,14 +144,34 @@ def prepare_teacher(
         if not found.has_classifier:
             _fine_tune(model, rows["train"], rows["dev"], task, effort, seed, work, progress)
         _save_whole(model, tokenizer, done)
-    train = rows["train"].sample(_rows_within(model, rows["train"], effort, work / "rows.json"), seed=seed)
+    most = _rows_within(model, rows["train"], effort, work / "rows.json")
+    chosen = rows["train"].drawn(most, seed)
+    labelled, train = task.train.take(chosen), rows["train"].take(chosen)
+    asked, train = train.teacher_logits, replace(train, teacher_logits=None)
+    table = model.get_input_embeddings().weight.detach().cpu().numpy()
+    joined = more.join(labelled, most - len(labelled), tokenizer, table, seed)
+    if more != NO_MORE:
+        progress.say(str(joined.facts))
+        unlabelled = Rows(joined.texts, np.zeros(len(joined.texts), dtype=int))
+        train = train.joined(encode(unlabelled, tokenizer, max_tokens)) if joined.texts else train
     train_rows, dev_rows = _with_answers(model, train, rows["dev"], work / "answers.npz", progress)
     _warn_if_useless(task, dev_rows, progress)
-    if train.teacher_logits is None:
-        return Teacher(model, task, train_rows, dev_rows, rows.get("test"))
-    assert train_rows.teacher_logits is not None
-    both = train_rows.with_teacher(combined(train.teacher_logits, train_rows.teacher_logits))
-    return Teacher(model, task, both, dev_rows, rows.get("test"), train_rows.teacher_logits)
+    own = train_rows.teacher_logits
+    assert own is not None
+    if asked is not None:
+        mixed = own.copy()
+        mixed[: len(labelled)] = combined(asked, own[: len(labelled)])
+        train_rows = train_rows.with_teacher(mixed)
+    return Teacher(
+        model=model,
+        task=task,
+        train=_labelled(train_rows, joined.facts.labelled),
+        dev=dev_rows,
+        test=rows.get("test"),
+        texts=(*labelled.texts, *joined.texts),
+        training=joined.facts,
+        own_logits=None if asked is None else own,
+    )
 
 
 def match_labels(data: tuple[str, ...], model: tuple[str, ...]) -> tuple[str, ...]:
@@ -258,6 +292,12 @@ def _with_answers(
             files.write_atomically(path, write)
     with np.load(path) as known:
         return train_rows.with_teacher(known["train"]), dev.with_teacher(known["dev"])
+
+
+def _labelled(rows: Encoded, known: int) -> Encoded:
+    """The rows with the teacher's labels behind the first `known` ones."""
+    assert rows.teacher_logits is not None
+    return replace(rows, labels=np.concatenate([rows.labels[:known], rows.teacher_logits[known:].argmax(axis=1)]))
 
 
 def _warn_if_useless(task: Task, dev: Encoded, progress: Progress) -> None:

@@ -12,7 +12,16 @@ from benchmarks.errors import TrimfitError
 from optimizer.architecture import Architecture
 from optimizer.artefact import Artefact, build
 from optimizer.candidates import Candidate
-from optimizer.compression import Student, begin, compress, cut_and_train, predicted_ms, recover, untouched
+from optimizer.compression import (
+    Student,
+    begin,
+    compress,
+    cut_and_train,
+    distil_given,
+    predicted_ms,
+    recover,
+    untouched,
+)
 from optimizer.decision import Decision, decide, reason_of_runtime
 from optimizer.decision_record import Correction, DecisionRecord
 from optimizer.deployment.folder import Deployment, publish, stage_files
@@ -65,8 +74,10 @@ def run(job: Job, progress: Progress) -> Deployment:
     progress.say(f"chosen: {decision.reason}")
     student, winner = _compressed(setting, decision)
     if winner is not decision.winner:
-        decision = replace(decision, winner=winner, reason=f"{winner.name}: no smaller shape kept the score")
+        what = "the given student did not keep" if decision.winner.is_given else "no smaller shape kept"
+        decision = replace(decision, winner=winner, reason=f"{winner.name}: {what} the score")
     job.tick()
+    setting = setting.seen_by(winner)
     finish, corrections = _finished(setting, student, winner)
     return _published(job, setting, decision, finish, corrections)
 
@@ -109,7 +120,8 @@ def _decided(setting: Setting) -> Decision:
 def _read_decision(setting: Setting) -> Decision:
     record = DecisionRecord.read(setting.work)
     teacher = Architecture.of(setting.teacher)
-    candidates = tuple(Candidate.from_record(c, teacher) for c in record.candidates)
+    given = setting.given.origin.after if setting.given else teacher
+    candidates = tuple(Candidate.from_record(c, given if c.cut == "given" else teacher) for c in record.candidates)
     winner = next(c for c, r in zip(candidates, record.candidates, strict=True) if r.chosen)
     return Decision(candidates, record.target_ms, winner, record.reason)
 
@@ -119,6 +131,8 @@ def _compressed(setting: Setting, decision: Decision) -> tuple[Student, Candidat
     assert decision.winner is not None
     if isinstance(setting.target, MaxDrop):
         return _as_fast_as_allowed(setting, decision)
+    if decision.winner.is_given:
+        return distil_given(setting, decision.winner), decision.winner
     student = compress(setting, decision.winner, decision.target_ms, decision.view)
     if student.rounds:
         student = recover(setting, student, decision.winner, minutes=setting.effort.recover_minutes)
@@ -131,6 +145,8 @@ def _as_fast_as_allowed(setting: Setting, decision: Decision) -> tuple[Student, 
     assert decision.winner is not None
     winner = decision.winner
     lowest = setting.target.lowest_score(setting.baselines[0].dev)
+    if winner.is_given:
+        return _given_or_next(setting, decision, lowest)
     start, rewind_to = begin(setting, winner, decision.view)
     trail = _trail(setting, winner, start, lowest - SLACK, rewind_to)
     for number, student in enumerate(reversed(trail[1:][-MOST_RECOVERIES:])):
@@ -141,9 +157,30 @@ def _as_fast_as_allowed(setting: Setting, decision: Decision) -> tuple[Student, 
         if dev >= lowest:
             return recovered, winner
         setting.progress.say(f"{name}: dev {dev:.4f} as deployed, {lowest:.4f} wanted; going back to a larger shape")
+    return untouched(setting), _densest(setting, decision, lowest)
+
+
+def _densest(setting: Setting, decision: Decision, lowest: float) -> Candidate:
+    """The fastest uncompressed teacher that is good enough."""
     good = [b for b in setting.allowed_baselines if b.dev >= lowest]
-    allowed = min(good or setting.allowed_baselines, key=lambda b: b.ms)  # none good enough: the target is missed
-    return untouched(setting), decision.dense(allowed)
+    return decision.dense(min(good or setting.allowed_baselines, key=lambda b: b.ms))  # else the target is missed
+
+
+def _given_or_next(setting: Setting, decision: Decision, lowest: float) -> tuple[Student, Candidate]:
+    """The given student if it keeps the score once it is distilled; else what came next in the race."""
+    winner = decision.winner
+    assert winner is not None
+    student = distil_given(setting, winner)
+    with setting.progress.step("Scoring it as deployed"):
+        dev = _deployed(setting.seen_by(winner), student, winner, setting.work / "distillation").dev
+    if dev >= lowest:
+        return student, winner
+    setting.progress.say(f"{winner.name}: dev {dev:.4f} as deployed, {lowest:.4f} wanted; going on with the next best")
+    others = [c for c in decision.candidates if c.race and c.is_trained and not c.is_given]
+    if not others:
+        return untouched(setting), _densest(setting, decision, lowest)
+    following = max(others, key=lambda c: (len(c.race), c.race[-1].dev))
+    return _as_fast_as_allowed(setting, replace(decision, winner=following))
 
 
 def _trail(
@@ -222,7 +259,7 @@ def _finished(setting: Setting, student: Student, winner: Candidate) -> tuple[_F
         )
         if isinstance(target, MaxDrop) or finish.proof.meets(setting, finish.dev):
             return finish, corrections
-        if len(corrections) > MOST_CORRECTIONS:
+        if len(corrections) > MOST_CORRECTIONS or winner.is_given:  # which is not cut
             return finish, corrections
         took = (part.median_ms / clock for part, _ in finish.proof.student.parts)
         setting = setting.corrected(f"student {len(corrections)}", winner, shape, shares, *took)

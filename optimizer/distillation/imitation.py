@@ -15,6 +15,7 @@ from benchmarks.errors import TrimfitError
 from optimizer.architecture import Architecture
 from optimizer.distillation.layer_pairs import Places, pair_up
 from optimizer.distillation.objectives import LayerObjective, loss, stages
+from optimizer.distillation.rows import ALL_ROWS, RowRule, weights
 from optimizer.distillation.signals import Need, Signals, collect
 from optimizer.encoders import walk
 from optimizer.inference import autocast
@@ -36,6 +37,7 @@ class Imitation(nn.Module):
         student: a classifier; trained in place.
         teacher: needed by an objective that needs more than logits.
         origin: what the student kept of the teacher, where that is known.
+        rows: by which rows may count more than others.
 
     Raises TrimfitError when the objective cannot compare these two models.
     """
@@ -46,9 +48,10 @@ class Imitation(nn.Module):
         student: PreTrainedModel,
         teacher: PreTrainedModel | None = None,
         origin: SurgeryReport | None = None,
+        rows: RowRule = ALL_ROWS,
     ) -> None:
         super().__init__()
-        self.objective, self.student = objective, student
+        self.objective, self.student, self.rows = objective, student, rows
         self.places, self.projections = Places(), nn.ModuleDict()
         if not objective.needs:
             return
@@ -81,7 +84,7 @@ class Imitation(nn.Module):
         teacher_logits: torch.Tensor | None = None,
         share: float = 0.0,
     ) -> torch.Tensor:
-        """The loss, mean over rows, at a `share` of the training's steps.
+        """The loss, mean over rows as they count, at a `share` of the training's steps.
 
         It is computed inside the module, so that distributed training sees every parameter that it depends on.
         """
@@ -93,7 +96,11 @@ class Imitation(nn.Module):
             if teacher_logits is not None:
                 teacher = replace(teacher, logits=teacher_logits)
         with torch.autocast(input_ids.device.type, enabled=False):
-            return loss(objective, self._projected(student), labels, teacher).mean()
+            values = loss(objective, self._projected(student), labels, teacher)
+            counting = None if teacher is None else weights(self.rows, student.logits.detach(), labels, teacher.logits)
+            if counting is None:
+                return values.mean()
+            return (counting * values).sum() / counting.sum().clamp(min=torch.finfo(counting.dtype).tiny)
 
     def _projected(self, student: Signals) -> Signals:
         if student.embedding is not None and "embedding" in self.projections:

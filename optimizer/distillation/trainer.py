@@ -22,6 +22,8 @@ from optimizer import compute, files
 from optimizer.compute import trains_in_bf16
 from optimizer.distillation.imitation import Imitation
 from optimizer.distillation.objectives import CrossEntropy, stages
+from optimizer.distillation.row_choice import InOrder, rows_to_train_on, sampler_of, usable
+from optimizer.distillation.rows import ALL_ROWS, RowRule
 from optimizer.encoding import Encoded, collate
 from optimizer.inference import autocast, predict
 from optimizer.scoring import score
@@ -44,7 +46,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Schedule:
-    """How one stage trains. `decay` lets the learning rate fall to zero; without it the rate stays."""
+    """How one stage trains. `decay` lets the learning rate fall to zero; without it the rate stays.
+
+    `rows` says which of the rows a distillation uses, in what order and with what weight.
+    """
 
     steps: int
     learning_rate: float
@@ -56,6 +61,7 @@ class Schedule:
     patience: int = 0  # evaluations without a better dev score that end the second half; 0 never stops early
     takes_last: bool = False  # where the model is cut meanwhile: an earlier score is not of what it is to be
     seed: int = 0
+    rows: RowRule = ALL_ROWS
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,9 @@ def train(
     """
     start = time.monotonic()
     frozen = _freeze_large_embeddings(model)
-    imitation = Imitation(objective, model, teacher, origin)
+    imitation = Imitation(objective, model, teacher, origin, schedule.rows)
+    needed = schedule.steps * schedule.batch_size
+    rows = rows_to_train_on(schedule.rows, rows, model, needed=needed, seed=schedule.seed, folder=folder)
     dev = dev.sample(DEV_ROWS_WHILE_TRAINING, seed=0)
     best = _BestWeights(model, dev, metric, folder, schedule, advance)
     trainer = _ObjectiveTrainer(
@@ -104,6 +112,9 @@ def train(
         train_dataset=rows,
         data_collator=lambda items: collate(items, rows.pad_token_id),
         callbacks=[*callbacks, best],  # the score is taken after the others have acted
+    )
+    trainer.in_order = sampler_of(
+        schedule.rows, rows, steps=schedule.steps, batch_size=schedule.batch_size, seed=schedule.seed
     )
     trainer.model_accepts_loss_kwargs = False  # the loss is a mean over rows: micro-batches are averaged
     trainer.remove_callback(PrinterCallback)
@@ -131,16 +142,21 @@ def steps_within(
 ) -> int:
     """Optimizer steps that fit `minutes` on this machine (measured), at most `epochs` passes over `rows`.
 
-    A step includes what the objective asks of the `teacher`. What scoring dev takes meanwhile is taken off, up to half
-    of the minutes.
+    A step includes what the objective asks of the `teacher`, and what the student is asked to choose its rows. What
+    scoring dev takes meanwhile is taken off, up to half of the minutes.
     """
+    rows = usable(schedule.rows, rows)
     seconds = plain = _seconds_a_step(Imitation(objective, model, teacher, origin), rows, schedule)
     if objective.needs:  # scoring asks no teacher
         plain = _seconds_a_step(Imitation(CrossEntropy(), model), rows, schedule)
     scoring = (schedule.evaluations + 1) * DEV_ROWS_WHILE_TRAINING * FORWARD_SHARE * plain / schedule.batch_size
+    left = len(rows)
+    if schedule.rows.asks_student:
+        left = schedule.rows.most(len(rows))
+        seconds += FORWARD_SHARE * plain * len(rows) / left
     affordable = int(max(60 * minutes - scoring, 30 * minutes) / seconds)
     if math.isfinite(epochs):
-        affordable = min(affordable, math.ceil(epochs * len(rows) / schedule.batch_size))
+        affordable = min(affordable, math.ceil(epochs * left / schedule.batch_size))
     return max(8, affordable)
 
 
@@ -181,7 +197,12 @@ def _seconds(imitation: Imitation, batch: dict[str, torch.Tensor], share: float)
 
 
 class _ObjectiveTrainer(Trainer):
-    """Trainer of an `Imitation`, which gives the loss itself."""
+    """Trainer of an `Imitation`, which gives the loss itself; `in_order` replaces its own order of rows."""
+
+    in_order: InOrder | None = None
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        return self.in_order or super()._get_train_sampler(train_dataset)
 
     def compute_loss(
         self, model: torch.nn.Module, inputs: dict[str, torch.Tensor], return_outputs: bool = False, **_: Any

@@ -26,6 +26,7 @@ __all__ = [
     "Block",
     "Dense",
     "Depth",
+    "Given",
     "Hidden",
     "NOfM",
     "Plan",
@@ -115,6 +116,11 @@ class Depth:
 
 
 @dataclass(frozen=True)
+class Given:
+    """Nothing is cut: a smaller checkpoint that the person gave, with weights of its own, is distilled as it is."""
+
+
+@dataclass(frozen=True)
 class Zeros:
     """A share of the linear layers' weights becomes zero; nothing is removed.
 
@@ -188,6 +194,11 @@ def propose(pattern: Any, view: View, prices: Prices, target_ms: float) -> Plan 
 @propose.register
 def _(pattern: Dense, view: View, prices: Prices, target_ms: float) -> Plan | None:
     return _everything(view.architecture)
+
+
+@propose.register
+def _(pattern: Given, view: View, prices: Prices, target_ms: float) -> Plan | None:
+    return None  # there is nothing of the teacher in it
 
 
 @propose.register

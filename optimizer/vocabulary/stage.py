@@ -38,7 +38,8 @@ multilingual one (XLM-R-base: 69 %, e5-small: 82 %) most rows are for languages 
 class Start:
     """What students start from: the teacher with the tokens that stay, and the rows in their ids.
 
-    `facts` say what was removed and what that did; None where the vocabulary is whole.
+    `facts` say what was removed and what that did; None where the vocabulary is whole. `kept` has the old id of each
+    token that stays.
     """
 
     model: PreTrainedModel
@@ -47,6 +48,7 @@ class Start:
     dev: Encoded
     test: Encoded | None
     facts: VocabularyFacts | None = None
+    kept: tuple[int, ...] = ()
 
 
 def check_choice(choice: str | None, tokenizer: Any, named: Sequence[Path] = (), column: str = "text") -> None:
@@ -129,7 +131,7 @@ def _start(teacher: Teacher, tokenizer: Any, trimmed: Trimmed, max_tokens: int, 
     model = keep_tokens(copy.deepcopy(teacher.model), trimmed.kept)
     new_dev = replace(encode(task.dev, trimmed.tokenizer, max_tokens), teacher_logits=dev.teacher_logits)
     test = None if task.test is None else encode(task.test, trimmed.tokenizer, max_tokens)
-    start = Start(model, trimmed.tokenizer, trimmed.renumbered(teacher.train), new_dev, test)
+    start = Start(model, trimmed.tokenizer, trimmed.renumbered(teacher.train), new_dev, test, kept=trimmed.kept)
     if not note.is_file():
         _check_training_rows(teacher, tokenizer, trimmed, max_tokens)
         facts = _facts(teacher, tokenizer, trimmed, start)

@@ -12,13 +12,14 @@ from optimizer.table_files import is_table, read_table
 __all__ = ["read_texts"]
 
 
-def read_texts(path: Path, column: str) -> Iterator[str]:
+def read_texts(path: Path, column: str, option: str = "--keep-vocabulary") -> Iterator[str]:
     """The texts of a file: the `column` of csv, tsv, json lines or parquet; of any other file its lines (also .gz).
 
+    `option` is what names such files on the command line.
     Raises TrimfitError when there is no such file or column, or it is not UTF-8 text.
     """
     if not path.is_file():
-        raise TrimfitError(f"no such file: {path}: give --keep-vocabulary a text or data file")
+        raise TrimfitError(f"no such file: {path}: give {option} a text or data file")
     if is_table(path):
         table = read_table(path, as_text=[column])
         if column not in table:

@@ -26,7 +26,7 @@ def fine_tuned(name: str, model: Path, data: Path, work: Path, progress: Progres
         task = read_task(data, columns, metric=metric, seed=SEED)
         encoder, task = untrained(model, task, seed=SEED)
         tokenizer = load_tokenizer(model)
-        rows, _ = encode_parts(task, tokenizer, token_limit(encoder.config, tokenizer), None)
-        settings = {"effort": DEFAULT, "seed": SEED, "work": work, "progress": progress}
+        rows, max_tokens = encode_parts(task, tokenizer, token_limit(encoder.config, tokenizer), None)
+        settings = {"effort": DEFAULT, "seed": SEED, "work": work, "progress": progress, "max_tokens": max_tokens}
         prepare_teacher(model, encoder, task, rows, tokenizer, **settings)  # type: ignore[arg-type]
     return work / "model"
