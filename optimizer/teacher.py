@@ -61,9 +61,9 @@ class Teacher:
     train: Encoded
     dev: Encoded
     test: Encoded | None
-    own_logits: np.ndarray | None = None
     texts: tuple[str, ...] = ()
     training: TrainingFacts | None = None
+    own_logits: np.ndarray | None = None
 
     @property
     def joined_texts(self) -> tuple[str, ...]:

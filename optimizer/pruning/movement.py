@@ -76,7 +76,7 @@ class Movement(TrainerCallback):
     def finish(self) -> None:
         """Leave the zeros that were asked for, by the scores as they are, and nothing but weights."""
         for part, linear in self.linears:
-            _, dense = _buffers(linear)
+            dense = _buffers(linear)[1]
             dense.copy_(torch.where(linear.weight != 0, linear.weight, dense))
             self._mask(part, linear, share_of(part, self.pattern.shares))
             del linear.movement_scores, linear.movement_dense

@@ -43,6 +43,7 @@ def test_half_the_hidden_dimensions_go_and_widths_follow(encoder: Path, data: Pa
         first.send_signal(signal.SIGKILL)
         first.wait()
     done = subprocess.run(run, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    (tmp_path / "second").write_text(done.stderr)
     assert done.returncode in (0, 1), done.stderr
     assert "Fine-tuning" not in done.stderr, "the teacher was trained twice"
     assert "hidden 64, heads" in done.stderr

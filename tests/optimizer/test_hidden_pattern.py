@@ -33,6 +33,7 @@ from optimizer.surgery import LayerPlan, compose, keep
 from optimizer.target import LatencyMs, MaxDrop, Speedup
 
 Make = Callable[..., PreTrainedModel]
+SHAPES = ("width", "hidden")
 SIZE = 8  # of the 16 hidden dimensions; every block takes half as long then
 
 
@@ -128,16 +129,25 @@ def test_dimensions_go_first_and_heads_and_neurons_only_where_that_is_not_enough
         assert found.architecture.hidden_size == SIZE
         blocks = sum(bool(width) for layer in found.architecture.layers for width in (layer.heads, layer.ffn))
         assert most / 2 < blocks <= most, "of half a millisecond each"
-        assert found.predicted.ms == pytest.approx(blocks / 2)
+        assert found.predicted.ms == pytest.approx(blocks / 2, rel=0.01)
     assert {c.refused for c in decision.candidates if c.name == "width fp32"} == {"width fp32: only hidden was allowed"}
 
 
-def test_its_loss_is_that_of_the_model_which_has_lost_them(make_setting: Callable[..., Setting]) -> None:
-    setting = make_setting(2.1, pattern="hidden")
+def test_its_loss_is_that_of_the_model_which_has_lost_them(
+    make_setting: Callable[..., Setting], make_classifier: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("optimizer.inference.trains_in_bf16", lambda: False)
+    teacher = make_classifier()
+    with torch.no_grad():
+        for parameter in teacher.parameters():
+            parameter.mul_(3)  # so that answers differ between rows
+    rows = made.rows(teacher)
+    setting = make_setting(2.1, pattern="hidden", teacher=teacher, train=rows, dev=rows)
     found = narrow(decide(setting))
     assert found.plan is not None
     model, _ = cut(NarrowTeacher.of(setting, SIZE).model, found.pattern, found.plan, setting.calibration)
     expected = divergence(model, curve_rows(model, setting.calibration))
+    assert expected > 0.01
     assert found.estimated_loss == pytest.approx(expected, rel=1e-3)
 
 
@@ -185,16 +195,18 @@ def test_a_record_gives_the_candidate_back(make_setting: Callable[..., Setting])
 
 @pytest.fixture
 def setting(make_setting: Callable[..., Setting]) -> Setting:
-    return make_setting(2.1, pattern="hidden", precision="fp32")
+    return make_setting(2.1, pattern="hidden", precision="fp32", effort=replace(made.EFFORT, rounds=3))
 
 
 def test_the_first_round_narrows_and_the_next_cut_at_that_size(setting: Setting) -> None:
     decision = decide(setting)
     student = compress(setting, narrow(decision), 2.1, decision.view)
-    first, second = student.rounds
-    assert (first.hidden_size, second.hidden_size) == (SIZE, SIZE)
-    assert first.layers == (LayerShape(heads=4, ffn=12),) * 3, "6 ms over two rounds: narrowing is enough for the first"
-    assert (first.predicted_ms, second.predicted_ms) == (pytest.approx(3.0), pytest.approx(2.0))
+    first, second, third = student.rounds
+    assert {r.hidden_size for r in student.rounds} == {SIZE}
+    assert first.layers == (LayerShape(heads=4, ffn=12),) * 3, "3.2 ms are the first stage on the way from 6 to 2"
+    assert first.predicted_ms == pytest.approx(3.0)
+    assert second.predicted_ms < 3.0
+    assert third.predicted_ms <= 2.1
     assert Architecture.of(student.model) == student.origin.after
     assert len(student.origin.dimensions or ()) == SIZE
     assert describe(student).startswith("hidden 8, heads ")
@@ -238,7 +250,7 @@ def test_narrow_and_wide_students_race(make_setting: Callable[..., Setting], mon
 
     monkeypatch.setattr("optimizer.race.deployed_score", score)
     monkeypatch.setattr("optimizer.race._train", lambda *_: 1)
-    monkeypatch.setattr("optimizer.decision.finalists", lambda candidates, most: list(candidates))
+    monkeypatch.setattr("optimizer.decision.finalists", lambda all_, most: [c for c in all_ if c.cut in SHAPES])
     decision = race(setting, decide(setting))
     assert {(16, 16), (SIZE, SIZE)} == set(seen)
     assert decision.winner is not None

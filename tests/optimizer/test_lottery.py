@@ -112,7 +112,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[PreTrainedModel]:
                     parameter.add_(0.001 * torch.sign(parameter))
                 for callback in callbacks:
                     callback.on_step_end(None, SimpleNamespace(global_step=step, max_steps=20), None)
-        return SimpleNamespace(steps=20, seconds=0.0, best_dev=1.0, kept_start=False)
+        return SimpleNamespace(steps=20, seconds=0.0, best_dev=1.0, kept_start=False, best_step=20)
 
     monkeypatch.setattr(compression, "train", train)
     monkeypatch.setattr(compression, "steps_within", lambda *args, **options: 20)

@@ -240,7 +240,7 @@ def test_groups_are_refused_where_no_kernel_is_for_them(make_setting: Callable[.
 
 def test_asking_for_groups_on_a_cpu_says_so_at_once() -> None:
     with pytest.raises(TrimfitError, match=r"got --pattern 2:4, .* no CPU's has; take unstructured or block"):
-        _check_pattern("2:4")
+        _check_pattern("2:4", None)
     with pytest.raises(TrimfitError, match=r"expected one of dense, .* or e\.g\. 2:4"):
         _check_pattern("nothing")
 
