@@ -155,7 +155,7 @@ def _columns_of(
 ) -> tuple[list[str], list[object], tuple[str, ...] | None]:
     wanted = [columns.text, columns.label] + ([columns.group] if columns.group else [])
     table = read_table(file, as_text=wanted)
-    if not need_label and columns.text in table:
+    if not need_label and columns.text in table and columns.label == Columns.label:  # not one that was named
         table.setdefault(columns.label, [None] * len(table[columns.text]))
     if columns.group not in table and not need_group:
         columns, wanted = replace(columns, group=None), wanted[:2]

@@ -1,6 +1,7 @@
 """The main job with a teacher that is only asked, through the command line, on texts most of which have no label."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from teaching_server import chat, status, teaching
 
 from benchmarks.errors import TrimfitError
 from hardware_profiles import bench
+from optimizer import files
 from optimizer.cli import app
 from optimizer.effort import Effort
 from optimizer.manifest import Manifest
@@ -39,9 +41,10 @@ def test_an_endpoint_teaches_a_student_and_is_paid_once(
 ) -> None:
     """With profile, training and timing cut short; the endpoint breaks off once in the middle."""
     monkeypatch.setenv("TRIMFIT_CACHE", str(cache))
-    monkeypatch.setattr("optimizer.effort.FAST", tiny_effort)
+    monkeypatch.setattr("optimizer.effort.FAST", replace(tiny_effort, teacher_minutes=0.06, finalists=1))
     monkeypatch.setitem(bench._SECONDS_PER_GRAPH, "fast", 0.02)
     monkeypatch.setitem(bench._ROUNDS, "fast", 6)
+    monkeypatch.setattr("optimizer.preparation.sparse_profile_of", lambda *sizes: None)
     monkeypatch.setattr("benchmarks.budget.SECONDS_EACH", 1.0)
     out = tmp_path / "out"
 
@@ -63,6 +66,7 @@ def test_an_endpoint_teaches_a_student_and_is_paid_once(
             app(command, standalone_mode=False)
         assert not (out / "manifest.json").exists()
         assert 100 <= len(server.answered) < 110
+        files._LOCKS.pop().close()  # as the end of the process would
 
         app(command, standalone_mode=False)
         assert len(server.answered) == len(set(server.answered)), "a call was paid twice"

@@ -61,6 +61,8 @@ def test_texts_without_labels_are_read_where_a_teacher_will_give_them(tmp_path: 
     assert (len(task.train), len(task.dev), len(task.test)) == (160, 20, 20)
     assert all((part.labels == UNLABELLED).all() for part in task.parts.values())
     assert read_task(path, Columns(), unlabelled=Unlabelled((), ("z", "w"))).labels == ("z", "w")
+    with pytest.raises(TrimfitError, match="no column 'stars'"):
+        read_task(path, Columns(label="stars"), unlabelled=Unlabelled(("x", "y")))
 
 
 def test_a_split_is_drawn_from_the_rows_with_labels_where_only_some_have_one(tmp_path: Path) -> None:

@@ -26,14 +26,14 @@ RESUME = "what it answered so far is kept, the same command goes on from there"
 class Caller:
     """Calls an endpoint about texts of some classes, at a pace, from any number of threads.
 
-    `calls` and `spending` count what was answered since it was made; `gives_probabilities` is False once the server
-    said that it takes no request for them.
+    `calls` and `spending` count what was answered since it was made; `no_probabilities` is what the server said when it
+    took no request for them, which it is then asked without.
     """
 
     def __init__(self, endpoint: Endpoint, labels: LabelSet, cache: AnswerCache, pace: Pace) -> None:
         self.endpoint, self.labels, self.cache, self.pace = endpoint, labels, cache, pace
         self.calls, self.spending = 0, Spending(price=endpoint.price)
-        self.gives_probabilities = True
+        self.no_probabilities: str | None = None
         self._counting = threading.Lock()
         self._key = endpoint.key()
         name, _, value = endpoint.key_header.partition(":")
@@ -67,7 +67,7 @@ class Caller:
                 self._rest(error.retry_after, attempt, reason)
             except RefusedError as error:
                 if error.status == 400 and PROBABILITIES[0] in body and PROBABILITIES[0][:-1] in str(error).lower():
-                    self.gives_probabilities = False
+                    self.no_probabilities = reason = self._hidden(error)
                 elif error.status in OF_ONE_TEXT:
                     raise RefusedError(0, self._hidden(error)) from error
                 else:
@@ -103,7 +103,7 @@ class Caller:
 
     def _sent(self, text: str) -> dict[str, Any]:
         body = self.endpoint.body(text, self.labels)
-        return {name: value for name, value in body.items() if self.gives_probabilities or name not in PROBABILITIES}
+        return {name: value for name, value in body.items() if not self.no_probabilities or name not in PROBABILITIES}
 
     def _key_of(self, text: str) -> str:
         return key_of(self.endpoint.address, self.endpoint.body(text, self.labels))

@@ -158,8 +158,11 @@ class Client:
             )
 
     def _say_what_it_took(self) -> None:
-        if not self.caller.gives_probabilities:
-            self._say(f"{self.name} takes no request for probabilities: it is asked for labels alone")
+        if self.caller.no_probabilities:
+            self._say(
+                f"{self.name} takes no request for probabilities ({self.caller.no_probabilities}): it is asked for "
+                'labels alone; an endpoint file may ask for fewer, "more": {"top_logprobs": 5}'
+            )
         if self.caller.calls:
             self._say(f"teacher {self.name}: {self.caller.calls} calls, {self.caller.spending}")
 

@@ -60,21 +60,17 @@ def said_in(value: Any, labels: LabelSet) -> Said | None:
     probabilities count for their order only.
     """
     pairs = [(labels.index(name), p) for name, p in _pairs(value, labels)]
-    if not pairs:
-        return None
-    numbers = [p for _, p in pairs if p is not None]
-    if len(numbers) < len(pairs):
-        pairs = [(index, None) for index, p in pairs if p is None][:1]  # a label that was named
-        return None if pairs[0][0] is None else Said(pairs[0][0], np.full(len(labels), np.nan))
-    listed = np.full(len(labels), np.nan)
-    for index, p in pairs:
-        if index is not None:
-            listed[index] = np.nansum([listed[index], p])
-    best = max(pairs, key=lambda pair: pair[1])[0]
+    numbered = [(p, index) for index, p in pairs if p is not None]
+    bare = [index for index, p in pairs if p is None]
+    best = bare[0] if bare else max(numbered, key=lambda pair: pair[0])[1] if numbered else None
     if best is None:
         return None
-    if min(numbers) < 0 or sum(numbers) > 1 + SLACK:
-        return Said(best, np.full(len(labels), np.nan))
+    listed, numbers = np.full(len(labels), np.nan), [p for p, _ in numbered]
+    if bare or min(numbers) < 0 or sum(numbers) > 1 + SLACK:
+        return Said(best, listed)
+    for p, index in numbered:
+        if index is not None:
+            listed[index] = np.nansum([listed[index], p])
     return Said(int(np.nanargmax(listed)), listed, max(0.0, 1 - sum(numbers)), min(numbers))
 
 
@@ -104,9 +100,9 @@ def _pairs(value: Any, labels: LabelSet) -> list[Pair]:
     return _of_mapping(value, labels) if isinstance(value, Mapping) else []
 
 
-def _of_list(entries: Sequence[Any]) -> list[Pair]:
-    """`[{"label": .., "score": ..}, ..]` or `[[label, probability], ..]`."""
-    return _numbered(map(_entry, entries))
+def _of_list(entries: Any) -> list[Pair]:
+    """`[{"label": .., "score": ..}, ..]` or `[[label, probability], ..]`; none in what is no list."""
+    return _numbered(map(_entry, entries)) if isinstance(entries, list) else []
 
 
 def _entry(entry: Any) -> tuple[Any, Any]:
@@ -121,7 +117,7 @@ def _of_mapping(value: Mapping[str, Any], labels: LabelSet) -> list[Pair]:
         return _numbered(zip(names, scores, strict=False))
     for key in TABLE_KEYS:
         inner = _json_in(value[key]) if isinstance(value.get(key), str) else value.get(key)
-        found = _numbered(inner.items()) if isinstance(inner, Mapping) else _of_list(inner) if _is_list(inner) else []
+        found = _numbered(inner.items()) if isinstance(inner, Mapping) else _of_list(inner)
         if found:
             return found
     by_name = _numbered((name, p) for name, p in value.items() if labels.index(name) is not None)
@@ -143,10 +139,6 @@ def _first(value: Mapping[str, Any], keys: Sequence[str]) -> Any:
 
 def _is_number(p: Any) -> bool:
     return isinstance(p, int | float) and not isinstance(p, bool) and math.isfinite(p)
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, list) and bool(value)
 
 
 def _name(label: Any) -> str:
