@@ -99,7 +99,7 @@ def test_this_machine_is_described():
 
 @pytest.mark.parametrize("name", ["ftp://pi@pi", "local:", "localhost"])
 def test_other_devices_are_refused_with_what_is_supported(name):
-    with pytest.raises(DeviceUnreachableError, match=f"got device '{name}', expected local, cuda, ssh://... or adb://..."):
+    with pytest.raises(DeviceUnreachableError, match=f"got device '{name}', expected local, ssh://... or adb://..."):
         resolve(name)
 
 

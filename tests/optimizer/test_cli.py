@@ -71,7 +71,7 @@ def test_labels_that_do_not_match_are_named(classifier_folder: Path, tmp_path: P
         (("--speedup", "0.5"), "speed-up must be above 1"),
         (("--speedup", "3", "--latency", "4"), "expected one target"),
         (("--fast", "--thorough"), "expected one of them"),
-        (("--device", "serial:pi"), "expected local, cuda, ssh://... or adb://..."),
+        (("--device", "serial:pi"), "expected local, ssh://... or adb://..."),
         (("--device", "ssh://pi@nowhere.invalid"), "got no address for nowhere.invalid"),
         (("--device", "catalog:zen5"), "which is a profile, expected local"),
         (("--device", "local:abacus"), "got device local:abacus, expected local, or with one of"),
