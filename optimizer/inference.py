@@ -12,7 +12,7 @@ import torch
 from optimizer.compute import training_device, trains_in_bf16
 from optimizer.encoding import Encoded
 
-__all__ = ["BATCH_SIZE", "autocast", "evaluating", "predict", "trains_in_bf16"]
+__all__ = ["BATCH_SIZE", "autocast", "evaluating", "predict", "trains_in_bf16", "without_autocast"]
 
 BATCH_SIZE = 64
 
@@ -20,6 +20,11 @@ BATCH_SIZE = 64
 def autocast() -> AbstractContextManager[Any]:
     """bf16 autocast where it is fast, else a context that does nothing."""
     return torch.autocast(training_device().type, torch.bfloat16, enabled=trains_in_bf16())
+
+
+def without_autocast() -> AbstractContextManager[Any]:
+    """fp32 again where `autocast` surrounds it: losses are sums that bf16 would round."""
+    return torch.autocast(training_device().type, enabled=False)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from optimizer.distillation.objectives import LayerObjective, loss, stages
 from optimizer.distillation.rows import ALL_ROWS, RowRule, weights
 from optimizer.distillation.signals import Need, Signals, collect
 from optimizer.encoders import walk
-from optimizer.inference import autocast
+from optimizer.inference import autocast, without_autocast
 from optimizer.surgery import SurgeryReport
 
 __all__ = ["Imitation", "check_teacher", "stage_at"]
@@ -95,7 +95,7 @@ class Imitation(nn.Module):
             teacher = self._ask(input_ids, attention_mask)
             if teacher_logits is not None:
                 teacher = replace(teacher, logits=teacher_logits)
-        with torch.autocast(input_ids.device.type, enabled=False):
+        with without_autocast():
             values = loss(objective, self._projected(student), labels, teacher)
             counting = None if teacher is None else weights(self.rows, student.logits.detach(), labels, teacher.logits)
             if counting is None:

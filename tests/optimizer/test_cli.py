@@ -10,6 +10,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from optimizer.cli import main
+
 ROWS = "".join(json.dumps({"text": f"the film was {i}", "label": ["bad", "good"][i % 2]}) + "\n" for i in range(200))
 
 
@@ -95,9 +97,24 @@ def test_labels_that_do_not_match_are_named(classifier_folder: Path, tmp_path: P
     ],
 )
 def test_bad_options_are_refused_in_one_line(
-    encoder_folder: Path, data: Path, tmp_path: Path, options: tuple[str, ...], message: str
+    encoder_folder: Path,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+    options: tuple[str, ...],
+    message: str,
 ) -> None:
-    assert message in refused("--model", encoder_folder, "--data", data, *options, out=tmp_path / "out")
+    """In this process: one of its own would take seconds to start for each."""
+    out = tmp_path / "out"
+    asked = ["optimize", "--model", encoder_folder, "--data", data, *options, "--out", out]
+    monkeypatch.setattr(sys, "argv", ["trimfit", *map(str, asked)])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 2
+    assert not out.exists()
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("trimfit:")]
+    assert message in line
 
 
 def test_a_report_of_something_else_is_refused(tmp_path: Path) -> None:

@@ -242,7 +242,7 @@ def test_asking_for_groups_on_a_cpu_says_so_at_once() -> None:
     with pytest.raises(TrimfitError, match=r"got --pattern 2:4, .* no CPU's has; take unstructured or block"):
         _check_pattern("2:4", None)
     with pytest.raises(TrimfitError, match=r"expected one of dense, .* or e\.g\. 2:4"):
-        _check_pattern("nothing")
+        _check_pattern("nothing", None)
 
 
 def test_blocks_are_tried_where_they_pay(make_setting: Callable[..., Setting]) -> None:
