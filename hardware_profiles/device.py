@@ -149,7 +149,7 @@ def resolve(name: str) -> Device:
             " `trimfit profile`), it cannot run a model"
         )
     raise DeviceUnreachableError(
-        f"got device {name!r}, expected {LOCAL}, cuda, {' or '.join(f'{scheme}...' for scheme in REMOTE)}: name one"
+        f"got device {name!r}, expected {LOCAL}, {' or '.join(f'{scheme}...' for scheme in REMOTE)}, or cuda: name one"
     )
 
 

@@ -88,7 +88,7 @@ class GpuPlace(LocalPlace):
         """See Place."""
         found = super().environment()
         before = found.before.model_copy(update={"gpu": self._state()})
-        packages = found.packages | {"torch": metadata.version("torch")}
+        packages = found.packages | _torch()
         return found.model_copy(update={"gpu": self.gpu, "before": before, "packages": packages})
 
     def finished(self, environment: Environment, worked: float) -> Environment:
@@ -109,6 +109,14 @@ class GpuPlace(LocalPlace):
             raise TrimfitError("energy unknown: no GPU, this CPU is in its place")
         driver = CudaDriver()
         return Nvml(driver.pci(driver.device(self.index)))
+
+
+def _torch() -> dict[str, str]:
+    """Its version, where it is there: a reference on GPUs."""
+    try:
+        return {"torch": metadata.version("torch")}
+    except metadata.PackageNotFoundError:
+        return {}
 
 
 def gpu_in_force() -> GpuPlace | None:

@@ -1,20 +1,20 @@
-"""Where training happens: a GPU where there is one. Tensors are told apart by fake ones, which need no GPU."""
+"""Where training happens: a GPU where there is one."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from benchmarks.gpu.gpu import Gpu
 from benchmarks.gpu.place import GpuPlace
 from benchmarks.place import in_force
-from optimizer import compute, inference
+from optimizer import compute, export, inference
 from optimizer.distillation import trainer
 from optimizer.distillation.imitation import Imitation
 from optimizer.distillation.minilm import MiniLMv2
 from optimizer.distillation.objectives import CrossEntropy
+from optimizer.distillation.tinybert import TinyBert
 from optimizer.encoding import Encoded
 from optimizer.pruning.moments import Moments
 from optimizer.pruning.stream import Stream
@@ -31,32 +31,6 @@ def gpus(monkeypatch):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (123, 456))
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
     monkeypatch.delenv(compute.CPU_VARIABLE, raising=False)
-
-
-@pytest.fixture
-def fake(monkeypatch):
-    """Tensors on a GPU that is not there: without numbers, and two devices in one operation are refused."""
-    plain = torch.Tensor.to
-
-    def to(self, *args, **named):
-        there = next((x for x in (*args, *named.values()) if isinstance(x, (str, torch.device))), None)
-        if there is not None and torch.device(there).type == "cuda" and self.device.type == "cpu":
-            return torch.empty_like(self, device="cuda")
-        return plain(self, *args, **named)
-
-    monkeypatch.setattr(torch.Tensor, "to", to)
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        yield
-
-
-def on_gpu(model):
-    """The model with parameters and buffers there."""
-    for module in model.modules():
-        for kept in (module._parameters, module._buffers):
-            for name, tensor in kept.items():
-                there = torch.empty_like(tensor, device="cuda")
-                kept[name] = torch.nn.Parameter(there) if isinstance(tensor, torch.nn.Parameter) else there
-    return model
 
 
 def test_without_a_gpu_training_is_on_the_cpu(monkeypatch):
@@ -109,13 +83,16 @@ def test_an_update_is_faster_where_memory_is(gpus, monkeypatch):
     assert compute.optimizer_seconds(10**6) > 10 * on_gpu
 
 
-def test_moments_lie_where_what_they_are_of_lies(fake):
-    x, t = torch.empty(5, 3, device="cuda"), torch.empty(5, 2, device="cuda")
+# "meta" stands for another device than the CPU: its tensors have no numbers, and are never beside one of the CPU's
+
+
+def test_moments_lie_where_what_they_are_of_lies():
+    x, t = torch.empty(5, 3, device="meta"), torch.empty(5, 2, device="meta")
     moments = Moments(3, 2)
     moments.add(x, t)
     moments.add(x, t)
     found = moments.mean, moments.target_mean, moments.covariance, moments.target_covariance
-    assert {tensor.device.type for tensor in found} == {"cuda"}
+    assert {tensor.device.type for tensor in found} == {"meta"}
 
 
 def test_moments_on_the_cpu_are_as_they_were():
@@ -125,17 +102,32 @@ def test_moments_on_the_cpu_are_as_they_were():
 
 
 @pytest.mark.parametrize("objective", [CrossEntropy(), MiniLMv2()], ids=lambda each: type(each).__name__)
-def test_training_needs_nothing_on_the_cpu_where_the_student_is_on_a_gpu(fake, objective, make_classifier):
-    student, teacher = on_gpu(make_classifier(seed=1)), on_gpu(make_classifier(seed=2))
-    ids = torch.zeros((4, 12), dtype=torch.long, device="cuda")
+def test_training_needs_nothing_on_the_cpu_where_the_student_is_elsewhere(objective, make_classifier):
+    student, teacher = make_classifier(seed=1).to("meta"), make_classifier(seed=2)
+    ids = torch.zeros((4, 12), dtype=torch.long, device="meta")
     imitation = Imitation(objective, student, teacher if objective.needs else None)
     loss = imitation(ids, torch.ones_like(ids), torch.zeros_like(ids[:, 0]))
     loss.backward()
-    assert loss.device.type == "cuda"
-    assert {p.device.type for p in imitation.parameters()} == {"cuda"}
+    assert loss.device.type == "meta"
+    assert {p.device.type for p in imitation.parameters()} == {"meta"}
 
 
-def test_calibration_rows_go_where_the_model_is(fake, make_classifier):
+def test_projections_of_an_objective_are_beside_the_student(make_classifier):
+    imitation = Imitation(TinyBert(), make_classifier(seed=1).to("meta"), make_classifier(seed=2))
+    assert imitation.projections
+    assert {p.device.type for p in imitation.parameters()} == {"meta"}
+
+
+def test_calibration_rows_go_where_the_model_is(make_classifier):
     rows = Encoded(([0, 5, 2], [0, 6, 7, 2]), np.zeros(2, int), pad_token_id=1)
-    model = on_gpu(make_classifier())
-    assert {batch.states.device.type for batch in Stream(model, rows)._batches} == {"cuda"}
+    model = make_classifier().to("meta")
+    assert {batch.states.device.type for batch in Stream(model, rows)._batches} == {"meta"}
+
+
+def test_an_export_is_made_on_the_cpu_and_leaves_the_model_where_it_was(monkeypatch, make_classifier):
+    model, moved = make_classifier(), []
+    monkeypatch.setattr(type(model), "device", torch.device("meta"))
+    monkeypatch.setattr(type(model), "to", lambda self, device: moved.append(str(device)))
+    with export._on_cpu(model):
+        assert moved == ["cpu"]
+    assert moved == ["cpu", "meta"]
