@@ -10,6 +10,7 @@ from rich.text import Text
 
 from benchmarks.benchmark_result import BenchmarkResult, Row
 from benchmarks.comparison import Comparison
+from benchmarks.gpu.placement import on_device_in_words
 
 __all__ = ["render"]
 
@@ -25,6 +26,7 @@ def render(result: BenchmarkResult) -> RenderableType:
         parts.append(_throughput(result))
     parts += [Text(comparison.sentence) for comparison in result.comparisons]
     parts += _answers(result)
+    parts += _on_device(result)
     parts += [Text(reason) for reason in sorted({entry.reason for entry in result.energy if entry.reason})]
     parts += [Text(f"unstable: {warning}", style="yellow") for warning in result.warnings]
     return Group(*parts)
@@ -35,6 +37,11 @@ def _answers(result: BenchmarkResult) -> list[Text]:
         Text(f"{name} answers there within {difference:.1e} of its largest answer here")
         for name, difference in result.answers.items()
     ]
+
+
+def _on_device(result: BenchmarkResult) -> list[Text]:
+    said = ((m.subject.name, on_device_in_words(m)) for m in result.measurements)
+    return [Text(f"{name}: {words}") for name, words in said if words]
 
 
 def _latencies(result: BenchmarkResult) -> Table:

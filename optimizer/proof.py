@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import Comparison, Measurement, compare
+from benchmarks.gpu.placement import on_device_in_words
 from hardware_profiles.runtimes import Runtime
 from optimizer.measuring import device_difference, measure_models, write_input_pool
 from optimizer.setting import Baseline, Setting
@@ -72,6 +73,8 @@ def prove(setting: Setting, onnx: Path, runtime: Runtime, title: str) -> Proof:
     proof = Proof(found, compare(dense[0], found[STUDENT]), compare(strongest, found[STUDENT]), difference)
     setting.progress.say(proof.versus_teacher.sentence)
     setting.progress.say(proof.versus_strongest.sentence)
+    if said := on_device_in_words(proof.student):
+        setting.progress.say(f"{STUDENT}: {said}")
     if difference is not None:
         setting.progress.say(f"{STUDENT} answers there within {difference:.1e} of its largest answer here")
     return proof

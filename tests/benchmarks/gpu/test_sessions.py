@@ -19,6 +19,7 @@ from benchmarks.gpu.onnxruntime_session import (
     _providers,
     open_session,
 )
+from benchmarks.gpu.placement import elsewhere, on_device_in_words
 from benchmarks.gpu.rig import GpuRig
 from benchmarks.gpu.session import FIRST, GpuCall
 from benchmarks.inputs import model_inputs
@@ -223,6 +224,14 @@ def test_models_are_measured_in_processes_of_their_own_with_what_the_device_took
         assert sum(m.nodes["CPUExecutionProvider"].values()) > 0
         assert m.environment.device == "no GPU, this CPU in its place, driver "
         assert Measurement.model_validate_json(m.model_dump_json()) == m
+        assert " ms on the GPU; 2 of 2 nodes run on the CPU: 2 MatMul" in on_device_in_words(m)
+
+
+def test_nodes_that_fell_back_to_the_cpu_are_named_by_their_operators():
+    cpu = dict(zip("ABCDEFG", (1, 7, 2, 2, 1, 1, 1), strict=True))
+    nodes = {"CUDAExecutionProvider": {"MatMul": 85}, "CPUExecutionProvider": cpu}
+    assert elsewhere(nodes) == (15, 100, "7 B, 2 C, 2 D, 1 A, 1 E, 1 F, ...")
+    assert elsewhere({"CUDAExecutionProvider": {"MatMul": 85}}) == (0, 85, "")
 
 
 def test_columns_and_facts_of_a_device_are_written_only_where_there_is_one():
