@@ -11,6 +11,7 @@ from benchmarks.errors import TrimfitError
 from hardware_profiles import bench
 from optimizer import files
 from optimizer.cli import app
+from optimizer.distillation.black_box.lesson import HELD_OUT_ROWS
 from optimizer.effort import Effort
 from optimizer.manifest import Manifest
 
@@ -80,10 +81,10 @@ def test_an_endpoint_teaches_a_student_and_is_paid_once(
     assert facts.labelled == ("train", "dev")
     assert facts.test == 1.0, "by the labels that the test part has"
     assert facts.with_probabilities == 1.0
-    assert facts.rows == manifest.evaluation.rows
-    assert facts.agreement_teacher == pytest.approx(manifest.teacher.test), "right answers are the endpoint's"
-    assert facts.agreement_student == pytest.approx(manifest.student.test)
-    assert manifest.teacher.test > 0.5
+    assert facts.rows == min(HELD_OUT_ROWS, manifest.evaluation.rows)
+    near = 1e-9 if facts.rows == manifest.evaluation.rows else 0.03  # of more rows some were asked about
+    assert facts.agreement_teacher == pytest.approx(manifest.teacher.test, abs=near), "right answers are the endpoint's"
+    assert facts.agreement_student == pytest.approx(manifest.student.test, abs=near)
     report = (out / "report.html").read_text(encoding="utf-8")
     assert "no labels but those of oracle at" in report
     assert "Same answer as the teacher that was asked" in report

@@ -146,7 +146,7 @@ def test_without_a_library_there_is_no_such_runtime(monkeypatch):
         def __init__(self):
             raise TrimfitError("got no library, expected one: build it")
 
-    monkeypatch.setattr(registry, "_KINDS", (registry.OnnxRuntimeCpu, Missing))
+    monkeypatch.setattr(registry, "_CPU_KINDS", (registry.OnnxRuntimeCpu, Missing))
     assert [runtime.name for runtime in runtimes()] == ["onnxruntime-cpu"]
     with pytest.raises(TrimfitError, match="got no library"):
         get(NAME)
