@@ -67,7 +67,7 @@ class Movement(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Choose anew what is zero, as much as the schedule says by now."""
         for (part, linear), start, kept in zip(self.linears, self.starts, self._kept, strict=True):
-            _, dense = _buffers(linear)
+            dense = _buffers(linear)[1]
             dense.copy_(torch.where(kept, linear.weight, dense))
             share = cubic(state.global_step / state.max_steps, start, share_of(part, self.pattern.shares))
             self._mask(part, linear, share)
@@ -76,7 +76,7 @@ class Movement(TrainerCallback):
     def finish(self) -> None:
         """Leave the zeros that were asked for, by the scores as they are, and nothing but weights."""
         for part, linear in self.linears:
-            _, dense = _buffers(linear)
+            dense = _buffers(linear)[1]
             dense.copy_(torch.where(linear.weight != 0, linear.weight, dense))
             self._mask(part, linear, share_of(part, self.pattern.shares))
             del linear.movement_scores, linear.movement_dense
