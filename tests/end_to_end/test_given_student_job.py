@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,9 +60,10 @@ def test_a_given_student_is_timed_distilled_and_deployed_with_its_own_tokenizer(
     monkeypatch.setenv("TRIMFIT_CACHE", str(cache))
     monkeypatch.setitem(bench._SECONDS_PER_GRAPH, "fast", 0.02)
     monkeypatch.setitem(bench._ROUNDS, "fast", 6)
-    monkeypatch.setattr("benchmarks.budget.SECONDS_EACH", 2.0)
-    monkeypatch.setattr("optimizer.given_candidates.SECONDS_EACH", 1.0)
-    monkeypatch.setattr("optimizer.effort.choose_effort", lambda fast, thorough: tiny_effort)
+    monkeypatch.setattr("benchmarks.budget.SECONDS_EACH", 1.0)
+    monkeypatch.setattr("optimizer.given_candidates.SECONDS_EACH", 0.5)
+    effort = replace(tiny_effort, teacher_minutes=0.05, compress_minutes=0.02, recover_minutes=0.02)
+    monkeypatch.setattr("optimizer.effort.choose_effort", lambda fast, thorough: effort)
     (tmp_path / "more.txt").write_text("a film without a label\nanother one of them\n", encoding="utf-8")
     out = tmp_path / "out"
     done = CliRunner().invoke(
@@ -74,6 +76,7 @@ def test_a_given_student_is_timed_distilled_and_deployed_with_its_own_tokenizer(
         ],
     )  # fmt: skip
     assert done.exit_code in (0, 1), done.output
+    print(done.output, done.stderr)
     manifest, decision = Manifest.read(out), DecisionRecord.read(out)
     assert manifest.student.pattern == "given"
     assert manifest.speedup.low > 1
