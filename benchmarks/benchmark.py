@@ -92,7 +92,7 @@ def benchmark_files(
     with tempfile.TemporaryDirectory(prefix="trimfit-") as folder:
         cases = [(form, entry) for form in forms for entry in plain]
         made = [_made(*case, Path(folder) / str(number), len(forms) > 1) for number, case in enumerate(cases)]
-        files = [_file(form, entry) for (form, _), entry in zip(cases, made, strict=True)]
+        files = [_file(*case, entry) for case, entry in zip(cases, made, strict=True)]
         return _timed(made, tuple(files), budget, options_here or {}, throughput, seed, progress, peak)
 
 
@@ -113,13 +113,13 @@ def _made(form: Form, entry: Contestant, folder: Path, named: bool) -> Contestan
     return entry.model_copy(update=told)
 
 
-def _file(form: Form, entry: Contestant) -> ModelFile:
-    """The facts of what is timed; of a file that is not ONNX what its source tells."""
+def _file(form: Form, plain: Contestant, entry: Contestant) -> ModelFile:
+    """The facts of what is timed, under the path it was given as; of a file that is not ONNX what its source tells."""
     facts = read_model_file(entry.onnx, entry.name, entry.workload, entry.dims)
+    facts = facts.model_copy(update={"path": str(plain.model)})
     if entry.source is None:
         return facts
     own: dict[str, Any] = {
-        "path": str(entry.model),
         "sha256": file_sha256(entry.model),
         "bytes": file_bytes(entry.model),
         "gzip_bytes": gzip_bytes(entry.model),
