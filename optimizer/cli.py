@@ -146,8 +146,8 @@ def optimize(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Weights become zero by: second-order (default; in each layer as many as its milliseconds and error"
-            " say), second-order-even, magnitude, magnitude-global or movement.",
+            help="Weights become zero by: second-order-even (default), second-order (in each layer as many as its"
+            " milliseconds and error say: takes minutes to measure), magnitude, magnitude-global or movement.",
         ),
     ] = None,
     schedule: Annotated[

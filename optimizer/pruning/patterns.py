@@ -51,7 +51,7 @@ and its error say; "second-order-even": the same share in every layer. "magnitud
 every layer; "magnitude-global": the smallest of all together. "movement": those that training drives towards zero.
 """
 ZEROS_BY: tuple[ZerosBy, ...] = get_args(ZerosBy)
-DEFAULT_ZEROS_BY: ZerosBy = "second-order"
+DEFAULT_ZEROS_BY: ZerosBy = "second-order-even"  # choosing each layer's share takes minutes, its worth is not shown
 
 
 class Prices(Protocol):

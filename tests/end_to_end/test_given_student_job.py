@@ -76,7 +76,6 @@ def test_a_given_student_is_timed_distilled_and_deployed_with_its_own_tokenizer(
         ],
     )  # fmt: skip
     assert done.exit_code in (0, 1), done.output
-    print(done.output, done.stderr)
     manifest, decision = Manifest.read(out), DecisionRecord.read(out)
     assert manifest.student.pattern == "given"
     assert manifest.speedup.low > 1

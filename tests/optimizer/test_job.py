@@ -32,7 +32,7 @@ def test_the_same_job_may_go_on(job: Job) -> None:
         ({"target": Speedup(4)}, "target was speed-up >= 3, now speed-up >= 4"),
         ({"seed": 1}, "seed was 0, now 1"),
         ({"importance": "fisher"}, "importance was second-order, now fisher"),
-        ({"zeros_by": "movement"}, "zeros_by was second-order, now movement"),
+        ({"zeros_by": "movement"}, "zeros_by was second-order-even, now movement"),
         ({"schedule": "lottery"}, "schedule was gradual, now lottery"),
         ({"seq_len": 32}, "workload was"),
         ({"vocabulary": "trim"}, "vocabulary was"),
