@@ -300,6 +300,14 @@ def test_a_machine_that_became_slower_after_the_profile_is_no_error(machine, tmp
         assert model["error_without_clock_percent"] == pytest.approx(-20, abs=0.1)
 
 
+def test_one_slow_copy_of_the_full_model_is_in_no_error(machine, tmp_path):
+    _, slower = machine
+    slower["full model fp32 1"] = 1.2
+    study = Study(tmp_path / "study.json", CONDITIONS)
+    Session(study, TINY, Quiet()).run()
+    assert [model["clock"] for model in study.models] == pytest.approx([1.0] * 4)
+
+
 def test_what_a_held_out_model_takes_enters_no_prediction(machine, tmp_path):
     _, slower = machine
     Session(truth := Study(tmp_path / "truth.json", CONDITIONS), TINY, Quiet()).run()
@@ -314,12 +322,13 @@ def test_an_interrupted_study_goes_on_where_it_was(machine, tmp_path):
     runs, _ = machine
     study = Study(tmp_path / "study.json", CONDITIONS)
     Session(study, TINY, Quiet()).run()
-    assert runs == [["fp32", "int8"], ["full model", "0", "4"], ["full model", "1", "5"]]
+    fp32, int8 = ([f"full model {precision} {copy}" for copy in range(3)] for precision in ("fp32", "int8"))
+    assert runs == [[*fp32, *int8], [*fp32, "0", "4"], [*int8, "1", "5"]]
     study.models = [model for model in study.models if model["number"] != 5]
     study.save()
     again = Study(study.path, CONDITIONS)
     Session(again, TINY, Quiet()).run()
-    assert runs[3:] == [["full model", "5"]]
+    assert runs[3:] == [[*int8, "5"]]
     assert again.result == Study(study.path, CONDITIONS).result
 
 

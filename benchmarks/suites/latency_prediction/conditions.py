@@ -15,7 +15,8 @@ from hardware_profiles.runtimes.sparse.library import library_path
 __all__ = ["conditions", "sentence"]
 
 CLOCK = (
-    "the full model is timed right after the profile and again in turns with the held-out models of its precision; "
+    "the full model is timed (median of three copies) right after the profile and again in turns with the held-out "
+    "models of its precision; "
     "clock is the second time over the first, and error = prediction x clock / measured - 1, as in `optimize`, whose "
     "teacher is timed so; its first time is an anchor of the prediction too"
 )

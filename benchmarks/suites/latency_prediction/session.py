@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import median
 from typing import Any
 
 from benchmarks import Measurement, instability, read_environment
@@ -17,16 +18,17 @@ from benchmarks.suites.latency_prediction.model import Model
 from benchmarks.suites.latency_prediction.predictor import Predictor, Profiles
 from benchmarks.suites.latency_prediction.ranking import BAND, candidates, random_regret, regret
 from benchmarks.suites.latency_prediction.study import Study
-from benchmarks.suites.latency_prediction.timing import time_models
+from benchmarks.suites.latency_prediction.timing import RANKED, time_models
 from hardware_profiles.device import device_in_force
 from hardware_profiles.latency_model import Prediction
-from hardware_profiles.profile_request import Effort as Budget
+from hardware_profiles.profile_request import Effort
+from hardware_profiles.runtimes import Runtime
 from hardware_profiles.steadiness import profile_instability
 from optimizer.progress import Progress
 
 __all__ = ["Session"]
 
-FULL = "full model"
+COPIES = 3  # of the full model in every run: the noise of its time is in every error, that of another model in one
 TARGET_SHARE = 0.5  # of the full int8 model's time: all kinds of models reach it
 DIGITS = 5
 
@@ -41,7 +43,7 @@ class Session:
     study: Study
     group: Group
     progress: Progress
-    budget: Budget = "default"
+    budget: Effort = "default"
     quick: bool = False
     seed: int = 0
     draw: Callable[[Group, int], Sequence[Model]] = held_out
@@ -84,13 +86,14 @@ class Session:
             profiles = self._profiles
             profiled = time.monotonic() - start
             runtime = profiles.stock.runtime
-            models = {precision: (self._full(precision), runtime) for precision in profiles.stock.precisions}
+            precisions = profiles.stock.precisions
+            models = {name: of for precision in precisions for name, of in self._copies(precision, runtime).items()}
             found = self._timed(models, f"Timing the full model, {self.group.label}")
             options = profiles.stock.runtime.options()
             both = filter(None, (profiles.stock, profiles.sparse))
             about = {
                 "profile_seconds": round(profiled, 1),
-                "full_ms": {precision: _rounded(m.median_ms) for precision, m in found.items()},
+                "full_ms": {precision: _rounded(_full_ms(found, precision)) for precision in precisions},
                 "options": options,
                 "unsteady": [doubt for profile in both for doubt in profile_instability(profile)],
                 "load": read_environment().before.load,
@@ -115,10 +118,10 @@ class Session:
         predicted = {number: self._predictor.predict(model) for number, model in mine.items()}
         alone = Predictor.of(self.group, self._profiles)
         alone_ms = {number: alone.predict(model).ms for number, model in mine.items()}
-        models = {FULL: (self._full(precision), self._predictor.stock.runtime)}
+        models = self._copies(precision, self._predictor.stock.runtime)
         models |= {str(number): (model, self._predictor.runtime(model)) for number, model in mine.items()}
         found = self._timed(models, f"Timing {len(mine)} held-out {precision} models, {self.group.label}")
-        clock = found[FULL].median_ms / self._full_ms[precision]
+        clock = _full_ms(found, precision) / self._full_ms[precision]
         self.study.add_models(
             {
                 "group": self.group.label,
@@ -147,7 +150,8 @@ class Session:
             self.progress.say(f"no ranking: {len(chosen)} candidates near {target_ms:.2f} ms")
             return
         models = {str(number): (model, predictor.runtime(model)) for number, model in enumerate(chosen)}
-        found = self._timed(models, f"Timing {len(chosen)} candidates near {target_ms:.2f} ms, {self.group.label}")
+        title = f"Timing {len(chosen)} candidates near {target_ms:.2f} ms, {self.group.label}"
+        found = self._timed(models, title, each=RANKED)
         self.study.add_ranking(self._ranking(chosen, [found[name] for name in models], target_ms))
 
     def _predicted_ms(self, model: Model) -> float:
@@ -173,11 +177,23 @@ class Session:
     def _full(self, precision: str) -> Model:
         return Model(self.group.full, precision)
 
-    def _timed(self, models: Mapping[str, Any], title: str) -> dict[str, Measurement]:
+    def _copies(self, precision: str, runtime: Runtime) -> dict[str, tuple[Model, Runtime]]:
+        return {_copy(precision, number): (self._full(precision), runtime) for number in range(COPIES)}
+
+    def _timed(self, models: Mapping[str, Any], title: str, **how: Any) -> dict[str, Measurement]:
         with self.progress.step(title) as advance:
             return (self.timer or time_models)(
-                models, self.group.workload, seed=self.seed, quick=self.quick, advance=advance
+                models, self.group.workload, seed=self.seed, quick=self.quick, advance=advance, **how
             )
+
+
+def _copy(precision: str, number: int) -> str:
+    """Name of a copy of the full model among those that are timed."""
+    return f"full model {precision} {number}"
+
+
+def _full_ms(found: Mapping[str, Measurement], precision: str) -> float:
+    return median(found[_copy(precision, number)].median_ms for number in range(COPIES))
 
 
 def _compared(prediction: Prediction, measured_ms: float, clock: float, alone_ms: float) -> dict[str, float]:

@@ -16,25 +16,28 @@ from hardware_profiles.runtimes import Runtime
 from optimizer.measuring import measure_models
 from optimizer.progress import Advance
 
-__all__ = ["built", "time_models"]
+__all__ = ["HELD_OUT", "RANKED", "built", "time_models"]
 
 POOL = 16  # rows that calls draw from
-SECONDS_EACH, QUICK_SECONDS_EACH = 6.0, 3.0
-# more rounds than usual: loading the largest models takes most of a launch's time
-BUDGET = Budget(launches=4, rounds=12, min_samples=32, precision=0.01)
+# max_seconds are of each model; more rounds than usual: loading the largest models takes most of a launch's time
+HELD_OUT = Budget(launches=4, rounds=12, min_samples=32, precision=0.01, max_seconds=6)
+# the fastest of twenty is the luckiest of them as long as their intervals are wider than their differences
+RANKED = HELD_OUT.model_copy(update={"launches": 12, "precision": 0.005, "max_seconds": 15})
+QUICK_SECONDS = 3.0
 
 
 def time_models(
     models: Mapping[str, tuple[Model, Runtime]],
     workload: Workload,
     *,
+    each: Budget = HELD_OUT,
     seed: int = 0,
     quick: bool = False,
     advance: Advance = lambda share: None,
 ) -> dict[str, Measurement]:
     """Measure models by name in one run, each in processes of its own; the seed is of weights, inputs and turns."""
-    each = QUICK_SECONDS_EACH if quick else SECONDS_EACH
-    budget = BUDGET.model_copy(update={"max_seconds": each * len(models)})
+    seconds = QUICK_SECONDS if quick or each.max_seconds is None else each.max_seconds
+    budget = each.model_copy(update={"max_seconds": seconds * len(models)})
     with tempfile.TemporaryDirectory(prefix="trimfit-") as name:
         folder = Path(name)
         files = {}
