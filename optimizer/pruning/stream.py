@@ -21,7 +21,7 @@ from optimizer.encoding import Encoded
 from optimizer.gates import skipping
 from optimizer.inference import BATCH_SIZE, autocast, evaluating
 
-__all__ = ["Reading", "Stream", "enough_rows", "inputs_of"]
+__all__ = ["Reading", "Stream", "enough_rows"]
 
 TOKENS_AN_INPUT = 8  # calibration tokens for each input of the widest layer: more change little
 
@@ -56,7 +56,7 @@ class Stream:
         """What a layer and those of its linears that are named read of each batch; the states stay where they are."""
         linears = {name: linear for name, linear in layer.linears().items() if name in names}
         for batch in self._batches:
-            with inputs_of(linears) as read, evaluating(layer.module), autocast():
+            with _inputs_of(linears) as read, evaluating(layer.module), autocast():
                 _through(layer, batch)
             inputs = {name: x[batch.real] for name, x in read.items()}
             yield Reading(batch.states[batch.real].float(), inputs)
@@ -115,7 +115,7 @@ def _through(layer: EncoderLayer, batch: _Batch) -> torch.Tensor:
 
 
 @contextmanager
-def inputs_of(linears: Linears) -> Iterator[dict[str, torch.Tensor]]:
+def _inputs_of(linears: Linears) -> Iterator[dict[str, torch.Tensor]]:
     """What each linear read last [rows, tokens, inputs], fp32."""
     read: dict[str, torch.Tensor] = {}
 

@@ -12,12 +12,11 @@ from hardware_profiles.runtimes.sparse.packing import BLOCK
 from optimizer.architecture import Architecture
 from optimizer.encoders import EncoderLayer, walk
 from optimizer.encoding import Encoded
-from optimizer.inference import BATCH_SIZE, autocast, evaluating
 from optimizer.pruning.masks import global_shares, n_of_m_mask, top_mask
 from optimizer.pruning.parts import Part, all_parts, by_layer, parts_of, share_of
 from optimizer.pruning.patterns import NOfM, Zeros
 from optimizer.pruning.second_order import damped, remove, remove_n_of_m
-from optimizer.pruning.stream import enough_rows, inputs_of
+from optimizer.pruning.stream import Stream, enough_rows
 
 __all__ = [
     "KeepZeros",
@@ -66,12 +65,13 @@ def set_zeros(model: PreTrainedModel, pattern: Zeros, calibration: Encoded | Non
     """
     if calibration is None or pattern.by not in _SECOND_ORDER:
         return _smallest_to_zero(model, pattern)
-    rows = enough_rows(model, calibration)
+    stream = Stream(model, enough_rows(model, calibration))
     for index, layer in enumerate(walk(model).layers):
-        read = {name: damped(h) for name, h in hessians(model, layer, rows).items()}
+        read = {name: damped(h) for name, h in hessians(stream, layer).items()}
         for part in parts_of(layer, index):
             for name, linear in part.linears.items():
                 linear.weight.copy_(_removed(linear.weight, read[input_of(name)], part, pattern))
+        stream.advance(layer)
     return model
 
 
@@ -119,21 +119,18 @@ def _removed(weight: torch.Tensor, hessian: torch.Tensor, part: Part, pattern: Z
 
 
 @torch.no_grad()
-def hessians(model: PreTrainedModel, layer: EncoderLayer, rows: Encoded) -> dict[str, torch.Tensor]:
-    """X^T X / tokens [inputs, inputs] of what each linear of a layer reads on `rows`; query's is key's and value's."""
-    linears = {name: linear for name, linear in layer.linears().items() if name not in _SAME_INPUT}
-    sizes = {name: linear.in_features for name, linear in linears.items()}
-    device = next(model.parameters()).device
-    products = {name: torch.zeros(size, size, device=device) for name, size in sizes.items()}
+def hessians(stream: Stream, layer: EncoderLayer) -> dict[str, torch.Tensor]:
+    """X^T X / tokens [inputs, inputs] of what each linear of a layer reads of the rows that have reached it.
+
+    Query's is key's and value's.
+    """
+    names = [name for name in layer.linears() if name not in _SAME_INPUT]
+    products: dict[str, torch.Tensor] = {}
     tokens = 0
-    with inputs_of(linears) as read, evaluating(model), autocast():
-        for _, batch in rows.buckets(BATCH_SIZE):
-            mask = batch["attention_mask"].to(device)
-            model(batch["input_ids"].to(device), attention_mask=mask)
-            real = mask.bool()
-            tokens += int(real.sum())
-            for name, x in read.items():
-                products[name].addmm_(x[real].T, x[real])
+    for reading in stream.readings(layer, names):
+        tokens += len(reading.states)
+        for name, x in reading.inputs.items():
+            products.setdefault(name, x.new_zeros(x.shape[1], x.shape[1])).addmm_(x.T, x)
     return {name: product / max(tokens, 1) for name, product in products.items()}
 
 

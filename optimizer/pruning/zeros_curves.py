@@ -15,7 +15,7 @@ from optimizer.encoding import Encoded
 from optimizer.pruning.curves import curve_rows, divergence
 from optimizer.pruning.parts import Part, all_parts, parts_of
 from optimizer.pruning.second_order import damped, output_error, removals
-from optimizer.pruning.stream import enough_rows
+from optimizer.pruning.stream import Stream, enough_rows
 from optimizer.pruning.zeros import hessians, input_of
 
 __all__ = ["LossCurve", "PartKey", "loss_curve", "measure_zeros"]
@@ -74,11 +74,11 @@ def measure_zeros(
     """
     shares = [*(share for share in SHARES if share < most), most]
     wanted = {min(len(shares) - 1, sum(share < MEASURED for share in shares)), len(shares) - 1}
-    rows, few = enough_rows(model, calibration), curve_rows(model, calibration)
+    stream, few = Stream(model, enough_rows(model, calibration)), curve_rows(model, calibration)
     base, total = divergence(model, few), len(all_parts(model))
     curves: dict[PartKey, LossCurve] = {}
     for index, layer in enumerate(walk(model).layers):
-        read = {name: damped(h) for name, h in hessians(model, layer, rows).items()}
+        read = {name: damped(h) for name, h in hessians(stream, layer).items()}
         for part in parts_of(layer, index):
             errors, losses = [], {}
             for place, error in enumerate(_cut_on(part, read, shares, group)):
@@ -87,6 +87,7 @@ def measure_zeros(
                     losses[place] = max(0.0, divergence(model, few) - base)
             curves[part.key] = loss_curve(shares, errors, losses)
             advance(len(curves) / total)
+        stream.advance(layer)
     return curves
 
 

@@ -28,11 +28,13 @@ from optimizer.compression import Student, compress, cut_and_train, predicted_ms
 from optimizer.decision import decide, reason_of_runtime
 from optimizer.deployment.folder import stage_files
 from optimizer.encoders import walk
+from optimizer.encoding import Encoded
 from optimizer.inference import predict
 from optimizer.preparation import _check_pattern
 from optimizer.pruning.curves import divergence
 from optimizer.pruning.masks import block_mask, global_shares, magnitude_mask, n_of_m_mask, top_mask
 from optimizer.pruning.patterns import Block, NOfM, Unstructured, Zeros, n_of_m_named
+from optimizer.pruning.stream import Stream
 from optimizer.pruning.zeros import KeepZeros, global_layers, hessians, linear_weights, set_zeros, sparsity_of
 from optimizer.setting import Setting
 from optimizer.target import LatencyMs, MaxDrop
@@ -154,10 +156,16 @@ def test_a_zero_is_a_positive_zero(make_classifier: Make) -> None:
 def test_what_layers_read_does_not_count_padding(make_classifier: Make) -> None:
     model = make_classifier()
     rows = made.rows(model, 6)
-    layer = walk(model).layers[1]
-    together = hessians(model, layer, rows)
+    first, second = walk(model).layers[:2]
+
+    def read(some: Encoded) -> dict[str, torch.Tensor]:
+        stream = Stream(model, some)
+        stream.advance(first)
+        return hessians(stream, second)
+
+    together = read(rows)
     assert set(together) == {"query", "attention_output", "up", "down"}
-    each = [(int(n), hessians(model, layer, rows.take([i]))) for i, n in enumerate(rows.lengths)]
+    each = [(int(n), read(rows.take([i]))) for i, n in enumerate(rows.lengths)]
     for name, found in together.items():
         alone = sum(n * one[name] for n, one in each) / int(rows.lengths.sum())
         torch.testing.assert_close(found, alone, atol=1e-4, rtol=1e-3)
