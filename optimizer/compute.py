@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from functools import lru_cache
 from typing import TypeVar
@@ -17,6 +18,7 @@ __all__ = [
     "CPU_VARIABLE",
     "finish",
     "free_memory",
+    "keep_freed_memory",
     "on_training_device",
     "optimizer_seconds",
     "training_device",
@@ -28,6 +30,9 @@ CPU_VARIABLE = "ACCELERATE_USE_CPU"
 _BF16_CAPABILITY = (8, 0)  # Ampere; before it bf16 is emulated
 _SECONDS_A_PARAMETER = {"cpu": 1e-9, "cuda": 2e-11}
 """AdamW reads and writes 7 floats a parameter: at 28 GB/s on a CPU, 1.4 TB/s on a GPU."""
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_NEVER = 2**31 - 1  # bytes
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -66,6 +71,16 @@ def free_memory() -> int:
     """Bytes that are free there."""
     device = training_device()
     return int(torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available)
+
+
+def keep_freed_memory() -> bool:
+    """Let the C library keep what this process frees, instead of giving it back to the system.
+
+    glibc gives back every large tensor, and the next one pays for its pages again: a quarter of a training step of 64
+    rows of 100 tokens, a tenth at 20 tokens. False where the C library has no such switch.
+    """
+    mallopt = None if os.name == "nt" else getattr(ctypes.CDLL(None), "mallopt", None)
+    return mallopt is not None and all(mallopt(what, _NEVER) for what in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD))
 
 
 def finish() -> None:

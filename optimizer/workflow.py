@@ -22,6 +22,7 @@ from optimizer.compression import (
     recover,
     untouched,
 )
+from optimizer.compute import keep_freed_memory
 from optimizer.decision import Decision, decide, reason_of_runtime
 from optimizer.decision_record import Correction, DecisionRecord
 from optimizer.deployment.folder import Deployment, publish, stage_files
@@ -64,6 +65,7 @@ def run(job: Job, progress: Progress) -> Deployment:
     Raises TrimfitError for everything the person can mend: input, environment, an impossible target.
     """
     set_seed(job.seed)
+    keep_freed_memory()
     if (job.out / "manifest.json").is_file():
         job.check()  # refuses another job's deployment
         return Deployment(job.out)
