@@ -1,9 +1,13 @@
-"""Break-even: from which share of zeros on a linear layer is faster sparse than dense on this device."""
+"""Break-even: from which share of zeros on a linear layer is faster sparse than dense on this device.
+
+Each is asked inside an encoder whose other layers are sparse: activations are then in the sparse operators' layout and
+threads awake, as they are in the model that is deployed. Alone, a layer would pay for both by itself.
+"""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +15,16 @@ import numpy as np
 from benchmarks.place import current_place
 from benchmarks.rig import Rig
 from hardware_profiles.bench import graph_of, timings
-from hardware_profiles.linear_graph import linear_graph
+from hardware_profiles.micro_graph import encoder_graph, random_inputs
 from hardware_profiles.profile import BreakEven
 from hardware_profiles.profile_request import ProfileRequest
 from hardware_profiles.runtimes import Runtime
+from hardware_profiles.shape import EncoderShape
 
 __all__ = ["NEVER", "crossing", "measure_break_even"]
 
-_SPARSITIES = (0.5, 0.8)  # where the sparse operator is timed; its time grows evenly with the weights that are left
+_FEWER, _MOST = 0.5, 0.8  # shares of zeros that are timed; time grows evenly with the weights that are left
+_DEPTH = 2  # layers of the encoder
 _MUST_WIN_BY = 0.02  # a layer becomes sparse only where it is faster by more than this
 _LEAST = 0.3  # what is measured says nothing about layers with fewer zeros
 _ALWAYS = 0.0
@@ -33,12 +39,13 @@ def measure_break_even(
     precision: str,
     seed: int = 0,
 ) -> list[BreakEven]:
-    """Time each layer (out_features, in_features) alone: dense, and sparse at a few sparsities, all in turns."""
+    """Time an encoder of which each kind of layer (out_features, in_features) is once dense and once less sparse."""
     with current_place().rig() as rig:
+        _load(rig, _name(), runtime, request, dict.fromkeys(shapes, _MOST), (), precision, seed)
         for shape in shapes:
-            _load(rig, f"{shape}", runtime, request, shape, precision, 0.0, seed)
-            for sparsity in _SPARSITIES:
-                _load(rig, f"{shape} {sparsity}", runtime, request, shape, precision, sparsity, seed)
+            others = dict.fromkeys(shapes, _MOST)
+            _load(rig, _name(shape), runtime, request, others, (shape,), precision, seed)
+            _load(rig, _name(shape, _FEWER), runtime, request, others | {shape: _FEWER}, (), precision, seed)
         seconds = {name: timing.seconds for name, timing in timings(rig, request.budget, seed).items()}
     return [
         BreakEven(
@@ -46,10 +53,19 @@ def measure_break_even(
             in_features=shape[1],
             workload=request.workload,
             precision=precision,
-            sparsity=crossing(seconds[f"{shape}"], _SPARSITIES, [seconds[f"{shape} {s}"] for s in _SPARSITIES]),
+            sparsity=crossing(
+                seconds[_name(shape)], (_FEWER, _MOST), (seconds[_name(shape, _FEWER)], seconds[_name()])
+            ),
         )
         for shape in shapes
     ]
+
+
+def _name(shape: tuple[int, int] | None = None, sparsity: float | None = None) -> str:
+    """Of an encoder: all sparse, one kind of layer dense, or with fewer zeros."""
+    if shape is None:
+        return f"all {_MOST}"
+    return f"{shape}" if sparsity is None else f"{shape} {sparsity}"
 
 
 def crossing(dense: float, sparsities: Sequence[float], seconds: Sequence[float]) -> float:
@@ -70,19 +86,26 @@ def _load(
     name: str,
     runtime: Runtime,
     request: ProfileRequest,
-    shape: tuple[int, int],
+    zeros: Mapping[tuple[int, int], float],
+    dense: Collection[tuple[int, int]],
     precision: str,
-    sparsity: float,
     seed: int,
 ) -> None:
-    """Load the layer: forced to be sparse where there are zeros, else to be dense."""
-    forced = {precision: {f"{shape[0]}x{shape[1]}": _ALWAYS if sparsity else NEVER}}
+    """Load the encoder with these shares of zeros, sparse but for the layers that are to be dense."""
+    forced = {precision: {f"{out}x{into}": NEVER if (out, into) in dense else _ALWAYS for out, into in zeros}}
     runtime = runtime.with_options({**runtime.options(), "break_even": forced})
-    size = (request.workload.batch, request.workload.seq_len, shape[1])
-    x = np.random.default_rng(seed).standard_normal(size, dtype=np.float32)
+    shape = EncoderShape.uniform(
+        request.hidden_size, request.head_size, min(_DEPTH, request.depth), request.max_heads, request.max_ffn
+    )
     with tempfile.TemporaryDirectory(prefix="trimfit-") as folder:
-        path = linear_graph(
-            *shape, Path(folder) / "fp32.onnx", pattern=request.pattern(precision), sparsity=sparsity, seed=seed
+        path = encoder_graph(
+            shape,
+            Path(folder) / "fp32.onnx",
+            activation=request.activation,
+            pattern=request.pattern(precision),
+            sparsity=zeros,
+            seq_len=request.workload.seq_len,
+            seed=seed,
         )
         model = runtime.prepare(path, precision, Path(folder) / "prepared.onnx")
-        rig.load(name, graph_of(runtime, model, {"x": x}, request.workload.threads))
+        rig.load(name, graph_of(runtime, model, random_inputs(request.workload, seed), request.workload.threads))

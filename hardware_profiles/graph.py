@@ -6,6 +6,7 @@ another time than the model that is deployed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,8 @@ class EncoderGraph:
     Inputs are `input_ids`, `attention_mask` and `token_type_ids` (int64 [batch, sequence]); the output is
     `logits` (float32 [batch, 2]). Weights are random from `seed` and differ from block to block, so that
     caches behave as in a trained model; a share `sparsity` of those in the blocks' linear layers is zero: single
-    ones, or with the pattern "block" 4 consecutive inputs of one output.
+    ones, or with the pattern "block" 4 consecutive inputs of one output. It may differ by a layer's size (outputs,
+    inputs); sizes that are not named then have no zeros.
     """
 
     def __init__(
@@ -60,7 +62,7 @@ class EncoderGraph:
         head_size: int = 64,
         activation: str = "gelu",
         pattern: Pattern = "unstructured",
-        sparsity: float = 0.0,
+        sparsity: float | Mapping[tuple[int, int], float] = 0.0,
         max_positions: int = _MAX_POSITIONS,
         seed: int = 0,
     ):
@@ -269,8 +271,10 @@ class EncoderGraph:
     def _weight(self, name: str, rows: int, columns: int) -> str:
         """Weights [inputs, outputs], as MatMul takes them."""
         values = self._draw((rows, columns))
-        if self.sparsity:
-            values[~kept(rows, columns, self.pattern, self.sparsity, self._random)] = 0
+        known = self.sparsity
+        sparsity = known.get((columns, rows), 0.0) if isinstance(known, Mapping) else known
+        if sparsity:
+            values[~kept(rows, columns, self.pattern, sparsity, self._random)] = 0
         return self._constant(name, values)
 
     def _draw(self, shape: tuple[int, ...]) -> np.ndarray:

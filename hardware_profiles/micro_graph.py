@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -45,11 +46,14 @@ def encoder_graph(
     *,
     activation: str = "gelu",
     pattern: Pattern = "unstructured",
-    sparsity: float = 0.0,
+    sparsity: float | Mapping[tuple[int, int], float] = 0.0,
     seq_len: int = _POSITIONS,
     seed: int = 0,
 ) -> Path:
-    """Write a whole sequence classifier of a shape with random weights: what a model of it will take."""
+    """Write a whole sequence classifier of a shape with random weights: what a model of it will take.
+
+    `sparsity` is of all linear layers in the encoder's, or by their sizes (outputs, inputs).
+    """
     graph = EncoderGraph(
         shape.hidden_size,
         head_size=shape.head_size,

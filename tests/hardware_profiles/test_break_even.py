@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import made_profile as made
 import numpy as np
@@ -19,6 +20,7 @@ from hardware_profiles import (
     LatencyProfile,
     ProfileRequest,
     RuntimeRecord,
+    break_even,
     local_device,
     run_profile,
 )
@@ -27,8 +29,9 @@ from hardware_profiles.break_even import NEVER, crossing
 from hardware_profiles.clock import Clock
 from hardware_profiles.latency_table import LatencyTable, tables_of
 from hardware_profiles.layer_breaks import just_sparse
-from hardware_profiles.linear_graph import linear_graph
+from hardware_profiles.micro_graph import encoder_graph
 from hardware_profiles.runtimes import OnnxRuntimeCpu
+from hardware_profiles.shape import EncoderShape
 
 REQUEST = ProfileRequest(
     hidden_size=16, head_size=8, max_heads=2, max_ffn=32, depth=2, workload=Workload(seq_len=8),
@@ -54,7 +57,8 @@ class FakeMeasuring:
         return {name: np.full(3, self._seconds(name)) for name in calls}
 
     def _seconds(self, name):
-        sparsity = float(name.rpartition(" ")[2]) if name.startswith("(") and not name.endswith(")") else None
+        with_zeros = name.startswith(("(", "all")) and not name.endswith(")")
+        sparsity = float(name.rpartition(" ")[2]) if with_zeros else None
         return 1e-3 if sparsity is None else 2e-3 * (1 - sparsity)
 
 
@@ -131,17 +135,32 @@ def test_it_survives_saving(tmp_path):
     assert profile.with_break_even([moved]).break_even == (moved,)
 
 
+def test_each_kind_of_layer_is_asked_among_others_that_are_sparse(monkeypatch):
+    """Of an encoder in which attention's layers take 3 ms dense and all others 1; 2 ms sparse, times what is left."""
+    loaded = {}
+
+    def load(rig, name, runtime, request, zeros, dense, precision, seed):
+        loaded[name] = sum(
+            (3e-3 if s == (16, 16) else 1e-3) if s in dense else 2e-3 * (1 - z) for s, z in zeros.items()
+        )
+
+    monkeypatch.setattr(break_even, "_load", load)
+    monkeypatch.setattr(break_even, "timings", lambda *_: {n: SimpleNamespace(seconds=s) for n, s in loaded.items()})
+    found = break_even.measure_break_even(PretendSparse(), REQUEST, REQUEST.linears(), "fp32")
+    assert [p.sparsity for p in found] == pytest.approx([0.3, 0.518, 0.518], abs=1e-3)
+
+
 @pytest.mark.parametrize("pattern", ["unstructured", "block"])
-def test_a_linear_graph_has_the_zeros_that_were_asked_for(tmp_path, pattern):
-    path = linear_graph(64, 42, tmp_path / "m.onnx", pattern=pattern, sparsity=0.75)
-    weight = next(numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer if t.name == "weight")
-    assert weight.shape == (42, 64)
-    assert np.mean(weight == 0) == pytest.approx(0.75, abs=0.05)
-    blocks = (weight[:40].reshape(10, 4, 64) == 0).sum(axis=1)
-    assert set(np.unique(blocks)) == {0, 4} if pattern == "block" else len(np.unique(blocks)) == 5
-    x = np.ones((1, 3, 42), np.float32)
-    (y,) = OnnxRuntimeCpu().session(path, 1).run(None, {"x": x})
-    assert y.shape == (1, 3, 64)
+def test_an_encoder_has_the_zeros_that_were_asked_for_by_size(tmp_path, pattern):
+    shape = EncoderShape.uniform(16, 8, 1, 2, 64)
+    path = encoder_graph(shape, tmp_path / "m.onnx", pattern=pattern, sparsity={(64, 16): 0.75})
+    weights = {t.name: numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer}
+    shares = {name: np.mean(w == 0) for name, w in weights.items() if w.shape in ((16, 16), (16, 64), (64, 16))}
+    up = next(name for name, w in weights.items() if w.shape == (16, 64))
+    assert shares.pop(up) == pytest.approx(0.75, abs=0.08)
+    assert set(shares.values()) == {0.0}
+    blocks = (weights[up].reshape(4, 4, 64) == 0).sum(axis=1)
+    assert set(np.unique(blocks)) == {0, 4} if pattern == "block" else len(np.unique(blocks)) > 3
 
 
 # a profile of zeros on top of the stock runtime's
