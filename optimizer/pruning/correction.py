@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from optimizer.encoders import EncoderLayer, walk
 from optimizer.encoding import Encoded
-from optimizer.pruning.curves import BlockCurve, curve_rows, divergence, measured_curve
+from optimizer.pruning.curves import BlockCurve, Probe, curve_rows, measured_curve
 from optimizer.pruning.moments import Moments
 from optimizer.pruning.removal import columns_of, refit, refit_bias, remove_columns, remove_groups
 from optimizer.pruning.second_order import damped
@@ -38,8 +38,8 @@ def measure_removals(
         calibration: training rows with the teacher's logits beside them.
         advance: told the share of the work done.
     """
-    probe, stream = curve_rows(model, calibration), Stream(model, enough_rows(model, calibration))
-    base = divergence(model, probe)
+    probe, stream = Probe(model, curve_rows(model, calibration)), Stream(model, enough_rows(model, calibration))
+    base = probe.divergence()
     layers = walk(model).layers
     found: dict[str, list[Measured]] = {HEADS: [], NEURONS: []}
     for index, layer in enumerate(layers):
@@ -50,8 +50,9 @@ def measure_removals(
                 moments[name].add(x)
         for name, measured in found.items():
             size = _size(layer, name)
-            measured.append(_measured(model, linears.get(name), size, moments.get(name), probe, base))
+            measured.append(_measured(linears.get(name), size, moments.get(name), probe, base))
         stream.advance(layer)
+        probe.advance()
         advance((index + 1) / len(layers))
     return found[HEADS], found[NEURONS]
 
@@ -123,11 +124,10 @@ def _residual(reading: Reading, name: str) -> torch.Tensor:
 
 
 def _measured(
-    model: PreTrainedModel,
     linear: nn.Linear | None,
     size: int,
     moments: Moments | None,
-    probe: Encoded,
+    probe: Probe,
     base: float,
 ) -> Measured:
     if linear is None or moments is None:
@@ -137,7 +137,7 @@ def _measured(
 
     def loss_at(width: int) -> float:
         with _narrowed(linear, h, moments.mean, columns_of(removal.kept(width), size)):
-            return divergence(model, probe) - base
+            return probe.divergence() - base
 
     return removal.ranks(), measured_curve(len(removal.order), loss_at).following(removal.errors)
 

@@ -13,8 +13,9 @@ from transformers import PreTrainedModel
 from optimizer.encoders import walk
 from optimizer.encoding import Encoded
 from optimizer.inference import predict
+from optimizer.pruning.stream import Stream
 
-__all__ = ["BlockCurve", "curve_rows", "divergence", "measured_curve"]
+__all__ = ["BlockCurve", "Probe", "curve_rows", "divergence", "measured_curve"]
 
 CURVE_SHARES = (0.0, 0.33, 0.66)  # of a block's units kept, where its curve is measured; 1 costs nothing
 CURVE_ROWS = 256  # of the calibration rows, on which divergences of a 6-layer model are measured
@@ -61,8 +62,30 @@ def curve_rows(model: PreTrainedModel, calibration: Encoded) -> Encoded:
 
 def divergence(model: PreTrainedModel, rows: Encoded) -> float:
     """KL(teacher || model) in nats a row."""
+    return _nats(torch.from_numpy(predict(model, rows, exact=False)), rows)
+
+
+class Probe:
+    """The divergence of a model whose layers are looked at first to last, each changed alone and then as it was.
+
+    What the layers before the one that is reached give is kept, so that half of them run on average.
+    """
+
+    def __init__(self, model: PreTrainedModel, rows: Encoded) -> None:
+        self._model, self._rows, self._stream, self._reached = model, rows, Stream(model, rows), 0
+
+    def divergence(self) -> float:
+        """KL(teacher || model) in nats a row, if no layer before the one that is reached was changed."""
+        return _nats(self._stream.logits(self._model, self._reached).cpu(), self._rows)
+
+    def advance(self) -> None:
+        """On to the next layer."""
+        self._stream.advance(walk(self._model).layers[self._reached])
+        self._reached += 1
+
+
+def _nats(student: torch.Tensor, rows: Encoded) -> float:
     assert rows.teacher_logits is not None
-    student = torch.from_numpy(predict(model, rows, exact=False))
     teacher = torch.from_numpy(rows.teacher_logits)
     return float(
         F.kl_div(F.log_softmax(student, -1), F.log_softmax(teacher, -1), reduction="batchmean", log_target=True)

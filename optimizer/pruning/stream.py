@@ -38,6 +38,8 @@ class Reading:
 
 @dataclass
 class _Batch:
+    rows: np.ndarray  # indices of the rows
+    tokens: torch.Tensor  # [rows, tokens]
     states: torch.Tensor  # [rows, tokens, hidden]
     real: torch.Tensor  # [rows, tokens], False where padded
     others: tuple[Any, ...]  # what else a layer is called with
@@ -76,6 +78,18 @@ class Stream:
             return torch.cat([_through(layer, batch)[batch.real] for batch in self._batches]).float()
 
     @torch.no_grad()
+    def logits(self, model: PreTrainedModel, reached: int) -> torch.Tensor:
+        """What the model answers [rows, classes], fp32, in the order of the rows: only layers from `reached` on run."""
+        found: list[torch.Tensor] = []
+        entered = walk(model).layers[reached].module
+        with skipping(model, range(reached)), evaluating(model), autocast():
+            for batch in self._batches:
+                with _given(entered, batch.states):
+                    found.append(model(batch.tokens, attention_mask=batch.real.long()).logits.float())
+        order = np.argsort(np.concatenate([batch.rows for batch in self._batches]))
+        return torch.cat(found)[torch.from_numpy(order)]
+
+    @torch.no_grad()
     def advance(self, layer: EncoderLayer) -> None:
         """Go through a layer: the states become what it gives."""
         with evaluating(layer.module), autocast():
@@ -100,11 +114,22 @@ def _entering(model: PreTrainedModel, rows: Encoded) -> Iterator[_Batch]:
     )
     try:
         with skipping(model, range(1, len(layers))):
-            for _, batch in rows.buckets(BATCH_SIZE):
+            for indices, batch in rows.buckets(BATCH_SIZE):
                 mask = batch["attention_mask"].to(device)
-                model.base_model(batch["input_ids"].to(device), attention_mask=mask)
+                tokens = batch["input_ids"].to(device)
+                model.base_model(tokens, attention_mask=mask)
                 (states, *others), named = calls.pop()
-                yield _Batch(states, mask.bool(), tuple(others), named)
+                yield _Batch(indices, tokens, states, mask.bool(), tuple(others), named)
+    finally:
+        hook.remove()
+
+
+@contextmanager
+def _given(module: nn.Module, states: torch.Tensor) -> Iterator[None]:
+    """A layer that is handed these hidden states, whatever comes before it."""
+    hook = module.register_forward_pre_hook(lambda _, args, kwargs: ((states, *args[1:]), kwargs), with_kwargs=True)
+    try:
+        yield
     finally:
         hook.remove()
 

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from hardware_profiles.unit import Kind
 from optimizer.encoders import walk
 from optimizer.encoding import Encoded
-from optimizer.pruning.curves import curve_rows, divergence
+from optimizer.pruning.curves import Probe, curve_rows
 from optimizer.pruning.parts import Part, all_parts, parts_of
 from optimizer.pruning.second_order import damped, output_error, removals
 from optimizer.pruning.stream import Stream, enough_rows
@@ -74,8 +74,8 @@ def measure_zeros(
     """
     shares = [*(share for share in SHARES if share < most), most]
     wanted = {min(len(shares) - 1, sum(share < MEASURED for share in shares)), len(shares) - 1}
-    stream, few = Stream(model, enough_rows(model, calibration)), curve_rows(model, calibration)
-    base, total = divergence(model, few), len(all_parts(model))
+    stream, probe = Stream(model, enough_rows(model, calibration)), Probe(model, curve_rows(model, calibration))
+    base, total = probe.divergence(), len(all_parts(model))
     curves: dict[PartKey, LossCurve] = {}
     for index, layer in enumerate(walk(model).layers):
         read = {name: damped(h) for name, h in hessians(stream, layer).items()}
@@ -84,10 +84,11 @@ def measure_zeros(
             for place, error in enumerate(_cut_on(part, read, shares, group)):
                 errors.append(error)
                 if place in wanted:
-                    losses[place] = max(0.0, divergence(model, few) - base)
+                    losses[place] = max(0.0, probe.divergence() - base)
             curves[part.key] = loss_curve(shares, errors, losses)
             advance(len(curves) / total)
         stream.advance(layer)
+        probe.advance()
     return curves
 
 

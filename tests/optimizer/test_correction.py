@@ -20,7 +20,7 @@ from optimizer.encoding import Encoded
 from optimizer.gates import skipping
 from optimizer.inference import predict
 from optimizer.pruning.correction import correct, measure_removals
-from optimizer.pruning.curves import BlockCurve, curve_rows, divergence, measured_curve
+from optimizer.pruning.curves import BlockCurve, Probe, curve_rows, divergence, measured_curve
 from optimizer.pruning.cutting import cut
 from optimizer.pruning.moments import Moments
 from optimizer.pruning.patterns import Depth, Width
@@ -52,6 +52,23 @@ def rows() -> Encoded:
 
 def taught(model: PreTrainedModel, rows: Encoded) -> Encoded:
     return rows.with_teacher(predict(model, rows))
+
+
+def test_a_probe_tells_the_divergence_from_the_layer_reached_on(
+    make_classifier: Make, rows: Encoded, family: str
+) -> None:
+    model = make_classifier(family)
+    rows = taught(model, rows)
+    probe = Probe(model, rows)
+    for layer in walk(model).layers:
+        before = layer.down.weight.clone()
+        with torch.no_grad():
+            layer.down.weight.mul_(0.5)
+        assert probe.divergence() == pytest.approx(divergence(model, rows), rel=1e-3)
+        assert probe.divergence() > 0
+        with torch.no_grad():
+            layer.down.weight.copy_(before)
+        probe.advance()
 
 
 def read_by(model: PreTrainedModel, name: str, layer: int, rows: Encoded) -> torch.Tensor:
