@@ -29,7 +29,7 @@ from optimizer.manifest import TrainingFacts, VocabularyFacts
 from optimizer.progress import Progress
 from optimizer.pruning.importance import DEFAULT_IMPORTANCE, Importance
 from optimizer.pruning.patterns import DEFAULT_ZEROS_BY, ZerosBy
-from optimizer.target import Target
+from optimizer.target import MaxDrop, Target
 from optimizer.tasks import Task
 
 if TYPE_CHECKING:
@@ -181,14 +181,26 @@ class Setting:
         found = [b for b in self.baselines if b.precision == precision and b.runtime in (runtime, self.stock.name)]
         return next((b for b in found if b.runtime == runtime), found[0])
 
+    def needed_in_fp32(self, precision: str, runtime: str | None = None) -> tuple[LinearGroup, ...]:
+        """What of the teacher is expected to stay in fp32 at a precision in its students as well.
+
+        Nothing where the teacher would be too slow with nothing in fp32, so that students must be cut: they are trained
+        as they are then and may bear the precision. Which do not is seen when they are scored; to reckon with the
+        teacher's fp32 layers would have all of them cut further.
+        """
+        baseline = self.baseline(precision, runtime)
+        if baseline.plain_ms is None or isinstance(self.target, MaxDrop):
+            return baseline.groups
+        return () if baseline.plain_ms > self.target.milliseconds(self.teacher_ms) else baseline.groups
+
     def float_groups(self, candidate: Candidate, survivors: Sequence[int]) -> tuple[LinearGroup, ...]:
-        """What the teacher needs in fp32 as the candidate runs, as a student counts that keeps these of its layers.
+        """What is expected to be needed in fp32 as the candidate runs, as a student counts that keeps these layers.
 
         Nothing of a student that was given: its layers are not the teacher's.
         """
         if candidate.is_given:
             return ()
-        return carried(self.baseline(candidate.precision, candidate.runtime).groups, survivors)
+        return carried(self.needed_in_fp32(candidate.precision, candidate.runtime), survivors)
 
     def corrected(
         self, name: str, candidate: Candidate, shape: Architecture, sparsity: Sparsity, *ms: float
@@ -210,7 +222,7 @@ class Setting:
         """What pieces of the teacher cost on the device at a precision; with the stock runtime unless one is named."""
         engine = self.engines[0] if runtime is None else self.engine(runtime)
         teacher = Architecture.of(self.teacher)
-        in_fp32 = share_of(self.baseline(precision, engine.name).groups, teacher.depth)
+        in_fp32 = share_of(self.needed_in_fp32(precision, engine.name), teacher.depth)
         return PricesAt(engine.latency, teacher, self.workload, precision, in_fp32)
 
 

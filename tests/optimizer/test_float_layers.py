@@ -28,7 +28,7 @@ from optimizer.float_layers import FloatLayers, LinearGroup, carried, share_of
 from optimizer.linear_groups import node_names, weights_of
 from optimizer.rescue import Quantised, rescue
 from optimizer.setting import Setting
-from optimizer.target import LatencyMs
+from optimizer.target import LatencyMs, MaxDrop
 
 Make = Callable[..., PreTrainedModel]
 
@@ -212,7 +212,7 @@ def test_the_layer_that_hurts_is_found_and_computed_in_fp32(
 @pytest.fixture
 def setting(make_classifier: Make, tokenizer: object, tmp_path: Path) -> Setting:
     """An int8 teacher of 3 ms of which one FFN down and one attention, each a sixth of a kind's weights, are fp32."""
-    setting = made.setting(make_classifier(), tokenizer, tmp_path / "work", target=LatencyMs(2.5))
+    setting = made.setting(make_classifier(), tokenizer, tmp_path / "work", target=LatencyMs(3.2))
     kept = FloatLayers(groups=(DOWN, ATTENTION), dev_without=0.8, dev_with=0.9)
     fp32, int8 = setting.baselines
     return replace(setting, baselines=(fp32, replace(int8, float_layers=kept, plain_ms=int8.ms, ms=3.5)))
@@ -225,6 +225,16 @@ def test_a_prediction_counts_the_share_that_stays_in_fp32(setting: Setting) -> N
     assert setting.prices("int8").predict(teacher).ms == pytest.approx(3 + 0.5 * (1 + 0.5))
     assert setting.prices("int8").layer_ms(made.HEADS, made.FFN) == pytest.approx(1 + 0.5 / 3 + 0.5 / 6)
     assert setting.prices("fp32").predict(teacher).ms == pytest.approx(6)
+
+
+def test_students_that_must_be_cut_in_any_case_are_not_reckoned_with_the_teachers_fp32_layers(setting: Setting) -> None:
+    candidate = made.candidate(decide(setting), "dense int8", made.STOCK)
+    assert setting.float_groups(candidate, range(3)) == (DOWN, ATTENTION)
+    fast = replace(setting, target=LatencyMs(2.5))
+    assert fast.prices("int8").predict(Architecture.of(fast.teacher)).ms == pytest.approx(3)
+    assert fast.float_groups(candidate, range(3)) == ()
+    as_good_as_asked = replace(setting, target=MaxDrop(1.0))
+    assert as_good_as_asked.float_groups(candidate, range(3)) == (DOWN, ATTENTION)
 
 
 def test_a_correction_learns_what_the_layers_in_fp32_do_not_explain(setting: Setting) -> None:
