@@ -12,7 +12,7 @@ from benchmarks.suites.students import __main__ as suite
 from benchmarks.suites.students.data_sets import DATA_SETS, lay_out
 from benchmarks.suites.students.methods import Method, methods
 from benchmarks.suites.students.study import Study
-from benchmarks.suites.students.tables import table
+from benchmarks.suites.students.tables import also_table, table
 from optimizer.cli import app
 
 
@@ -85,3 +85,13 @@ def test_a_student_that_cannot_be_is_a_row_with_the_reason(tmp_path: Path) -> No
     assert "no-model" in row["refused"]
     assert row["target"] == 5.0
     assert table([row]).row_count == 1
+    assert also_table([row]) is None
+
+
+def test_scores_on_other_sets_stand_beside_each_other() -> None:
+    scored = {"method": "trimfit", "target": 5.0, "training": "fast", "seed": 0, "kept": 0.9}
+    rows = [scored | {"also": {"cr": {"teacher": 0.816, "student": 0.8234}}}, {**scored, "refused": "too slow"}]
+    found = also_table(rows)
+    assert found is not None
+    assert found.row_count == 1
+    assert list(found.columns[-1].cells) == ["81.6 -> 82.3"]

@@ -28,25 +28,28 @@ from benchmarks.suites.students.data_sets import DATA_SETS, lay_out
 from benchmarks.suites.students.methods import Method, methods
 from benchmarks.suites.students.row import row_of
 from benchmarks.suites.students.study import Study
-from benchmarks.suites.students.tables import table
+from benchmarks.suites.students.tables import also_table, table
 from benchmarks.suites.students.teacher import fine_tuned
 from optimizer.manifest import Manifest
 from optimizer.progress import ConsoleProgress
 
 __all__ = ["main"]
 
+LOG_WIDTH = 170  # characters of a line where there is no terminal to ask
 COMMON = ("--seq-len", "data", "--threads", "1")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Make the students that are missing and print the table."""
     chosen = _parser().parse_args(arguments)
-    console = Console(highlight=False)
+    console = Console(width=None if sys.stdout.isatty() else LOG_WIDTH, highlight=False)
     try:
         study = Study(chosen.json, chosen.data)
         if not chosen.show:
             _run(study, chosen, console)
         console.print(table(study.rows))
+        if others := also_table(study.rows):
+            console.print(others)
     except TrimfitError as error:
         raise SystemExit(f"error: {error}") from error
 

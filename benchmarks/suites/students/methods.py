@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from benchmarks.suites.students.data_sets import DATA_SETS
+from optimizer.cut_schedule import CUT_SCHEDULES, DEFAULT_CUT_SCHEDULE
 from optimizer.distillation.catalog import DEFAULT_OBJECTIVE, OBJECTIVES
 from optimizer.pruning.importance import DEFAULT_IMPORTANCE, IMPORTANCES
 
@@ -70,6 +71,11 @@ def methods(data: str) -> list[Method]:
             Method(f"distill {name}", ablated, SEEDS[0], "fast", ("--pattern", "width", "--distill", name))
             for name in OBJECTIVES
             if name != DEFAULT_OBJECTIVE
+        ),
+        *(
+            Method(f"schedule {name}", ablated, SEEDS[0], "fast", ("--pattern", "width", "--schedule", name))
+            for name in CUT_SCHEDULES
+            if name != DEFAULT_CUT_SCHEDULE
         ),
     ]
     if data == "sst2":
