@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.place import current_place
 from benchmarks.rig import Rig
-from hardware_profiles.bench import graph_of, timings
+from hardware_profiles.bench import graph_of, timings, with_room
 from hardware_profiles.micro_graph import encoder_graph, random_inputs
 from hardware_profiles.profile import BreakEven
 from hardware_profiles.profile_request import ProfileRequest
@@ -25,9 +25,9 @@ __all__ = ["NEVER", "crossing", "measure_break_even"]
 
 _FEWER, _MOST = 0.5, 0.8  # shares of zeros that are timed; time grows evenly with the weights that are left
 _DEPTH = 2  # layers of the encoder
-_MUST_WIN_BY = 0.02  # a layer becomes sparse only where it is faster by more than this
+_MUST_WIN_BY = 0.02  # of its own time: a layer becomes sparse only where it is faster by more than this
 _LEAST = 0.3  # what is measured says nothing about layers with fewer zeros
-_ALWAYS = 0.0
+_ALWAYS = 0.01  # layers without any zeros, such as the pooler, stay dense as they do in a model
 NEVER = 2.0
 """More than all weights: dense whatever the zeros."""
 
@@ -39,14 +39,18 @@ def measure_break_even(
     precision: str,
     seed: int = 0,
 ) -> list[BreakEven]:
-    """Time an encoder of which each kind of layer (out_features, in_features) is once dense and once less sparse."""
+    """Time an encoder of which each of these kinds of layer (out_features, in_features) is dense, then less sparse.
+
+    `shapes` are some or all of the request's; the others are sparse throughout.
+    """
+    everywhere = dict.fromkeys(request.linears(), _MOST)
     with current_place().rig() as rig:
-        _load(rig, _name(), runtime, request, dict.fromkeys(shapes, _MOST), (), precision, seed)
+        _load(rig, _name(), runtime, request, everywhere, (), precision, seed)
         for shape in shapes:
-            others = dict.fromkeys(shapes, _MOST)
-            _load(rig, _name(shape), runtime, request, others, (shape,), precision, seed)
-            _load(rig, _name(shape, _FEWER), runtime, request, others | {shape: _FEWER}, (), precision, seed)
-        seconds = {name: timing.seconds for name, timing in timings(rig, request.budget, seed).items()}
+            _load(rig, _name(shape), runtime, request, everywhere, (shape,), precision, seed)
+            _load(rig, _name(shape, _FEWER), runtime, request, everywhere | {shape: _FEWER}, (), precision, seed)
+        found = with_room(lambda: timings(rig, request.budget, seed), rig.threads, request.budget)
+    seconds = {name: timing.seconds for name, timing in found.items()}
     return [
         BreakEven(
             out_features=shape[0],
@@ -69,12 +73,13 @@ def _name(shape: tuple[int, int] | None = None, sparsity: float | None = None) -
 
 
 def crossing(dense: float, sparsities: Sequence[float], seconds: Sequence[float]) -> float:
-    """The sparsity at which a line through (sparsity, seconds) falls 2 % below `dense` seconds.
+    """The sparsity at which a line through (sparsity, seconds) falls below `dense` seconds by 2 % of the layer's own.
 
-    At least 0.3, and NEVER where that would be beyond 1.
+    What is left of the line where all weights are zero is not the layer's. At least 0.3, and NEVER where that would be
+    beyond 1.
     """
     slope, start = np.polyfit(sparsities, seconds, 1)
-    wanted = dense * (1 - _MUST_WIN_BY)
+    wanted = dense - _MUST_WIN_BY * (dense - max(0.0, slope + start))
     if slope >= 0:
         return _LEAST if max(seconds) <= wanted else NEVER
     found = float((wanted - start) / slope)

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.place import current_place
-from hardware_profiles.bench import graph_of, timings
+from hardware_profiles.bench import graph_of, timings, with_room
 from hardware_profiles.micro_graph import encoder_graph, random_inputs
 from hardware_profiles.profile import LatencyProfile, PrecisionTrial
 from hardware_profiles.profile_request import ProfileRequest
@@ -43,7 +43,7 @@ def contest(runtime: Runtime, request: ProfileRequest, precision: str, rival: st
             for name in (rival, precision):
                 model = runtime.prepare(fp32, name, Path(folder) / f"{name}.onnx", calibration=[feed])
                 rig.load(name, graph_of(runtime.at(name), model, feed, threads))
-        found = timings(rig, request.budget, seed)
+        found = with_room(lambda: timings(rig, request.budget, seed), rig.threads, request.budget)
     return PrecisionTrial(
         precision=precision,
         rival=rival,

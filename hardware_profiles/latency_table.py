@@ -223,7 +223,8 @@ def _curve(
 
 
 def _breaks(case: Case, kind: Kind, profile: LatencyProfile) -> Breaks:
-    """Of a case's widest block."""
-    widths = [e.unit.width for e in profile.entries if Case.of(e) == case and e.unit.kind == kind]
+    """Of a case's widest block with zeros: dense ones may have been measured for a wider model."""
+    mine = [e.unit for e in profile.entries if Case.of(e) == case and e.unit.kind == kind]
+    widths = [unit.width for unit in mine if unit.sparsity] or [unit.width for unit in mine]
     features = max(widths, default=0) * (case.head_size if kind == "attention" else 1)
     return layer_breaks(profile, kind, features, case.hidden_size, case.workload, case.precision)

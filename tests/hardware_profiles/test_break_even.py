@@ -30,7 +30,7 @@ from hardware_profiles.clock import Clock
 from hardware_profiles.latency_table import LatencyTable, tables_of
 from hardware_profiles.layer_breaks import just_sparse
 from hardware_profiles.micro_graph import encoder_graph
-from hardware_profiles.runtimes import OnnxRuntimeCpu
+from hardware_profiles.runtimes import OnnxRuntimeCpu, OnnxRuntimeSparse
 from hardware_profiles.shape import EncoderShape
 
 REQUEST = ProfileRequest(
@@ -81,6 +81,11 @@ def test_it_lies_where_the_sparse_operators_line_meets_the_dense_time():
 def test_an_operator_that_is_always_slower_never_pays():
     assert crossing(1.0, (0.5, 0.9), (9.0, 5.0)) == NEVER
     assert crossing(1.0, (0.5, 0.9), (2.0, 2.0)) == NEVER
+
+
+def test_only_the_layers_own_time_counts_of_an_encoders():
+    assert crossing(10.0, (0.5, 0.75), (10.0, 9.5)) == pytest.approx(0.51)  # the layer takes 1 of the 10
+    assert crossing(1.0, (0.5, 0.75), (1.0, 0.5)) == pytest.approx(0.51)
 
 
 def test_fewer_zeros_than_were_measured_are_not_promised_much():
@@ -135,19 +140,27 @@ def test_it_survives_saving(tmp_path):
     assert profile.with_break_even([moved]).break_even == (moved,)
 
 
-def test_each_kind_of_layer_is_asked_among_others_that_are_sparse(monkeypatch):
+@pytest.mark.parametrize("asked", [REQUEST.linears(), REQUEST.linears()[1:]])
+def test_each_kind_of_layer_is_asked_among_others_that_are_sparse(monkeypatch, asked):
     """Of an encoder in which attention's layers take 3 ms dense and all others 1; 2 ms sparse, times what is left."""
     loaded = {}
 
     def load(rig, name, runtime, request, zeros, dense, precision, seed):
-        loaded[name] = sum(
-            (3e-3 if s == (16, 16) else 1e-3) if s in dense else 2e-3 * (1 - z) for s, z in zeros.items()
-        )
+        assert set(zeros) == set(REQUEST.linears())
+        took = {shape: 2e-3 * (1 - share) for shape, share in zeros.items()}
+        loaded[name] = sum((took | {shape: 3e-3 if shape == (16, 16) else 1e-3 for shape in dense}).values())
 
     monkeypatch.setattr(break_even, "_load", load)
-    monkeypatch.setattr(break_even, "timings", lambda *_: {n: SimpleNamespace(seconds=s) for n, s in loaded.items()})
-    found = break_even.measure_break_even(PretendSparse(), REQUEST, REQUEST.linears(), "fp32")
-    assert [p.sparsity for p in found] == pytest.approx([0.3, 0.518, 0.518], abs=1e-3)
+    monkeypatch.setattr(break_even, "with_room", lambda *_: {n: SimpleNamespace(seconds=s) for n, s in loaded.items()})
+    found = break_even.measure_break_even(PretendSparse(), REQUEST, asked, "fp32")
+    expected = {(16, 16): 0.3, (32, 16): 0.51, (16, 32): 0.51}
+    assert {(p.out_features, p.in_features): p.sparsity for p in found} == {shape: expected[shape] for shape in asked}
+
+
+def test_layers_without_zeros_stay_dense_where_others_are_forced_to_be_sparse(tmp_path):
+    forced = {"16x16": break_even._ALWAYS}
+    assert OnnxRuntimeSparse(break_even={"fp32": forced}).pays("fp32", (16, 16), 0.1)
+    assert not OnnxRuntimeSparse(break_even={"fp32": forced}).pays("fp32", (16, 16), 0.0)
 
 
 @pytest.mark.parametrize("pattern", ["unstructured", "block"])
