@@ -1,6 +1,13 @@
-"""The errors a user can cause: one line that says what was got, what was expected and what to do next."""
+"""The errors a user can cause: one line that says what was got, what was expected and what to do next; and warnings."""
 
-__all__ = ["DeviceFullError", "DeviceLostError", "DeviceTimeoutError", "DeviceUnreachableError", "TrimfitError"]
+__all__ = [
+    "DeviceFullError",
+    "DeviceLostError",
+    "DeviceTimeoutError",
+    "DeviceUnreachableError",
+    "TrimfitError",
+    "TrimfitWarning",
+]
 
 
 class TrimfitError(Exception):
@@ -21,3 +28,7 @@ class DeviceTimeoutError(DeviceUnreachableError):
 
 class DeviceFullError(DeviceUnreachableError):
     """A disk is full, there or here."""
+
+
+class TrimfitWarning(UserWarning):
+    """What a person should know and need not mend. The command line prints it as one line."""

@@ -8,7 +8,7 @@ import os
 import warnings
 from pathlib import Path
 
-from benchmarks.errors import TrimfitError
+from benchmarks.errors import TrimfitError, TrimfitWarning
 from hardware_profiles.device import Device
 from hardware_profiles.profile import LatencyProfile, RuntimeRecord
 from hardware_profiles.runtimes import Runtime
@@ -46,7 +46,8 @@ def cached_profile(path: Path, device: Device, runtime: Runtime) -> LatencyProfi
     """
     if not path.exists():
         if missed := near_misses(path.parent, device, runtime):
-            warnings.warn(f"measuring anew, since none of these fits: {'; '.join(missed[:_NAMED])}", stacklevel=2)
+            named = "; ".join(missed[:_NAMED])
+            warnings.warn(f"measuring anew, since none of these fits: {named}", TrimfitWarning, stacklevel=2)
         return empty_profile(device, runtime)
     try:
         profile = LatencyProfile.load(path)
@@ -54,7 +55,7 @@ def cached_profile(path: Path, device: Device, runtime: Runtime) -> LatencyProfi
     except TrimfitError as error:
         aside = path.with_suffix(".unusable")
         os.replace(path, aside)
-        warnings.warn(f"measuring again: {error} (kept as {aside})", stacklevel=2)
+        warnings.warn(f"measuring again: {error} (kept as {aside})", TrimfitWarning, stacklevel=2)
         return empty_profile(device, runtime)
     return profile
 

@@ -6,13 +6,14 @@ import logging
 import os
 import sys
 import traceback
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 
-from benchmarks.errors import TrimfitError
+from benchmarks.errors import TrimfitError, TrimfitWarning
 from benchmarks.workload import Workload
 from optimizer.device_cli import device_app
 from optimizer.profiles_cli import profiles_app
@@ -34,6 +35,7 @@ app.add_typer(device_app, name="device")
 
 DONE, TARGET_MISSED, BAD_INPUT, BUG = 0, 1, 2, 70
 PAGE = 100  # columns of prose with tables
+_show_warning = warnings.showwarning
 
 DeviceOption = Annotated[
     str,
@@ -543,8 +545,17 @@ def _say(folder: Path) -> None:
     console.print(f'{folder / "report.html"}   python {folder / "run.py"} "a text"', markup=False)
 
 
+def _warn(message: Warning | str, category: type[Warning], *where: Any, **others: Any) -> None:
+    """Say a warning of our own as one line, without the line of code that it comes from."""
+    if issubclass(category, TrimfitWarning):
+        Console(stderr=True, soft_wrap=True).print(f"trimfit: {message}", highlight=False, markup=False)
+    else:
+        _show_warning(message, category, *where, **others)
+
+
 def main() -> None:
     """Entry point: one line and exit code 2 for everything the person can mend."""
+    warnings.showwarning = _warn
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     logging.basicConfig(level=os.environ.get("TRIMFIT_LOG", "ERROR"))
