@@ -98,11 +98,12 @@ class Stream:
 
 
 def enough_rows(model: PreTrainedModel, calibration: Encoded) -> Encoded:
-    """As many of the rows as the Hessian of the widest layer needs."""
+    """As many rows as the Hessian of the widest layer needs, drawn: files are often sorted by label or language."""
     linears = [linear for layer in walk(model).layers for linear in layer.linears().values()]
     widest = max((linear.in_features for linear in linears), default=0)
-    count = int(np.searchsorted(np.cumsum(calibration.lengths), TOKENS_AN_INPUT * widest)) + 1
-    return calibration.take(np.arange(min(count, len(calibration))))
+    order = np.random.default_rng(0).permutation(len(calibration))
+    count = int(np.searchsorted(np.cumsum(calibration.lengths[order]), TOKENS_AN_INPUT * widest)) + 1
+    return calibration.take(np.sort(order[:count]))
 
 
 def _entering(model: PreTrainedModel, rows: Encoded) -> Iterator[_Batch]:

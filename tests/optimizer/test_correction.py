@@ -43,6 +43,13 @@ def exact(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("optimizer.inference.trains_in_bf16", lambda: False)
 
 
+def test_rows_that_are_sorted_by_class_give_some_of_each(make_classifier: Make) -> None:
+    ids = tuple([0, 5, 6, 2] for _ in range(900))
+    enough = enough_rows(make_classifier(), Encoded(ids, np.arange(900) // 300, pad_token_id=1))
+    assert len(enough) < 300
+    assert set(enough.labels) == {0, 1, 2}
+
+
 @pytest.fixture
 def rows() -> Encoded:
     rng = np.random.default_rng(0)
