@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from hardware_profiles.runtimes.sparse.packing import BLOCK
 
-__all__ = ["block_mask", "global_shares", "least", "magnitude_mask", "n_of_m_mask", "top_mask"]
+__all__ = ["block_mask", "global_shares", "grouped", "least", "magnitude_mask", "n_of_m_mask", "top_mask"]
 
 
 def magnitude_mask(weight: torch.Tensor, sparsity: float) -> torch.Tensor:
@@ -36,7 +36,7 @@ def top_mask(scores: torch.Tensor, sparsity: float, group: int = 1) -> torch.Ten
     """
     if not 0 <= sparsity < 1:
         raise ValueError(f"sparsity must be in [0, 1), got {sparsity:g}: at 1 no weight would be left")
-    totals = _grouped(scores, group)
+    totals = grouped(scores, group)
     kept = ~least(totals, round(sparsity * totals.numel()))
     return kept.repeat_interleave(group, dim=1)[:, : scores.shape[1]]
 
@@ -64,7 +64,7 @@ def global_shares(scores: Sequence[Sequence[torch.Tensor]], sparsity: float, gro
         sparsity: share of the groups of all sets to drop.
         group: as in `top_mask`.
     """
-    totals = [torch.cat([_grouped(each, group).flatten() for each in matrices]) for matrices in scores]
+    totals = [torch.cat([grouped(each, group).flatten() for each in matrices]) for matrices in scores]
     whole = torch.cat(totals)
     gone = least(whole, round(sparsity * whole.numel()))
     return [float(part.float().mean()) for part in gone.split([len(total) for total in totals])]
@@ -78,7 +78,7 @@ def least(sizes: torch.Tensor, count: int) -> torch.Tensor:
     return torch.from_numpy(mask).reshape(sizes.shape).to(sizes.device)
 
 
-def _grouped(scores: torch.Tensor, group: int) -> torch.Tensor:
+def grouped(scores: torch.Tensor, group: int) -> torch.Tensor:
     """The sum of every group [outputs, groups]."""
     scores = scores.detach()
     if group == 1:

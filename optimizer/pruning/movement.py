@@ -13,9 +13,10 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel, TrainerCallback
 
+from optimizer.pruning.masks import grouped
 from optimizer.pruning.parts import Part, all_parts, share_of
 from optimizer.pruning.patterns import NOfM, Zeros
-from optimizer.pruning.zeros import kept_mask
+from optimizer.pruning.zeros import group_of, kept_mask
 
 __all__ = ["Movement", "cubic", "moved"]
 
@@ -83,7 +84,7 @@ class Movement(TrainerCallback):
 
     def _mask(self, part: Part, linear: nn.Linear, share: float) -> None:
         scores, dense = _buffers(linear)
-        ranked = torch.where(dense == 0, -torch.inf, scores)
+        ranked = torch.where(_gone(dense, self.pattern), -torch.inf, torch.where(dense == 0, 0.0, scores))
         kept = kept_mask(ranked, self._at(share), share)
         linear.weight.copy_(torch.where(kept, dense, 0.0))
 
@@ -96,3 +97,12 @@ class Movement(TrainerCallback):
 
 def _buffers(linear: nn.Linear) -> tuple[torch.Tensor, torch.Tensor]:
     return getattr(linear, _SCORES), getattr(linear, _DENSE)
+
+
+def _gone(dense: torch.Tensor, pattern: Zeros) -> torch.Tensor:
+    """True at weights that were zero before and go first: single ones, or of blocks only whole ones."""
+    group = group_of(pattern)
+    if group == 1:
+        return dense == 0
+    left = grouped((dense != 0).float(), group)
+    return (left == 0).repeat_interleave(group, dim=1)[:, : dense.shape[1]]

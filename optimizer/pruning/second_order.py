@@ -47,6 +47,7 @@ def remove(
     original = weight.detach().float()
     inverse = torch.linalg.inv(hessian.double()).diagonal().float()
     w, start = original, float((_costs(original, inverse, group) == 0).float().mean())
+    sparsity = max(sparsity, start)
     for stride in range(strides):
         share = sparsity - (sparsity - start) * (1 - (stride + 1) / strides) ** 3
         keep = _cheapest_gone(w, inverse, share, group)

@@ -22,7 +22,7 @@ from optimizer.distillation.objectives import SoftTargets
 from optimizer.distillation.trainer import Schedule, train
 from optimizer.encoding import collate
 from optimizer.pruning.masks import top_mask
-from optimizer.pruning.movement import Movement, cubic, moved
+from optimizer.pruning.movement import Movement, _gone, cubic, moved
 from optimizer.pruning.patterns import Block, NOfM, Unstructured, Zeros
 from optimizer.pruning.zeros import linear_weights, set_zeros, sparsity_of
 from optimizer.pruning.zeros_training import training_zeros
@@ -109,6 +109,12 @@ def test_training_ends_with_the_zeros_that_were_asked_for(
         zeros = (weight.reshape(len(weight), -1, 4) == 0).sum(dim=2).unique().tolist()
         assert {"block": zeros == [0, 4], "n:m": zeros == [3]}.get(pattern.word, True)
     assert not [name for name, _ in two_layers.named_buffers() if "movement" in name]
+
+
+def test_a_block_with_one_zero_is_ranked_by_the_others() -> None:
+    dense = torch.tensor([[0.0, 1, 2, 3, 0, 0, 0, 0]])
+    assert _gone(dense, Block(0.5, "movement")).tolist() == [[False] * 4 + [True] * 4]
+    assert _gone(dense, Unstructured(0.5, "movement")).tolist() == (dense == 0).tolist()
 
 
 def test_what_is_zero_already_stays_zero(two_layers: PreTrainedModel, tmp_path: Path) -> None:

@@ -104,6 +104,12 @@ def test_cutting_on_goes_through_every_share_with_ever_more_error() -> None:
     assert all((later[earlier == 0] == 0).all() for earlier, later in pairwise(found))
 
 
+def test_zeros_stay_where_fewer_are_asked_for() -> None:
+    h, w = damped(hessian_of(inputs_of_rank(8, 400, 64))), weights(16, 64)
+    sparse = remove(w, h, 0.75)
+    assert bool((remove(sparse, h, 0.5)[sparse == 0] == 0).all())
+
+
 def test_cutting_on_gives_no_zero_back() -> None:
     h, w = damped(hessian_of(inputs_of_rank(8, 400, 64))), weights(16, 64)
     there = remove(w, h, 0.5)
