@@ -34,15 +34,18 @@ def measure_baselines(
     seed: int,
     progress: Progress,
 ) -> tuple[Baseline, ...]:
-    """The teacher at every precision of every profile; read from `folder` where an earlier run left them.
+    """The teacher at every precision of every profile; read from `folder` where an earlier run left these.
 
     fp32 with the first profile's runtime, the stock one, comes first.
 
     A precision at which it loses score keeps some layers in fp32.
     """
     note = folder / "baselines.json"
+    wanted = {(profile.runtime_record.name, precision) for profile in profiles for precision in profile.precisions}
     if note.is_file():
-        return tuple(_read(note))
+        known = tuple(_read(note))
+        if {(b.runtime, b.precision) for b in known} == wanted:  # a runtime may have come or gone meanwhile
+            return known
     with progress.step("Scoring the teacher at every precision") as advance:
         scored = list(_scored(folder, teacher, tokenizer, profiles, workload, advance))
     runtimes = {profile.runtime_record.name: profile.runtime for profile in profiles}

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from benchmarks.errors import TrimfitError
 from benchmarks.workload import Workload
 from optimizer.architecture import Architecture
+from optimizer.compute import on_training_device
 from optimizer.distillation.imitation import Imitation
 from optimizer.distillation.objectives import SoftTargets
 from optimizer.encoders import family_of
@@ -97,7 +98,7 @@ def read_given(folder: Path, task: Task, tokenizer: Any, workload: Workload, *, 
     Raises TrimfitError for a model that is refused (see `inspect_folder`), other labels, a model that takes fewer
     tokens than are asked, and a tokenizer that needs more of them than the teacher's.
     """
-    model = _classifier(folder, task.labels, seed)
+    model = on_training_device(_classifier(folder, task.labels, seed))
     own = load_tokenizer(folder)
     table, most = Architecture.of(model).vocab_size, max(own.get_vocab().values())
     if most >= table:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from transformers import PreTrainedModel
 
 from optimizer import files
+from optimizer.compute import on_training_device
 from optimizer.model_folder import load, save
 from optimizer.pruning.hidden_cut import cut_hidden
 from optimizer.setting import Setting
@@ -39,4 +40,4 @@ class NarrowTeacher:
             files.write_text_atomically(part / _NOTE, origin.model_dump_json())
             part.rename(folder)
         origin = SurgeryReport.model_validate_json((folder / _NOTE).read_text(encoding="utf-8"))
-        return cls(load(folder), origin)
+        return cls(on_training_device(load(folder)), origin)

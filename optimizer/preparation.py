@@ -96,6 +96,7 @@ def prepare(job: Job, progress: Progress) -> Setting:
     activation = activation_of(model)
     profile = profile_of(device, shape, workload, job.effort, progress, activation, precision=job.precision)
     profiles = [profile, *_other_profiles(device, shape, workload, job, progress, activation)]
+    _check_profiled(job.precision, profiles)
     sizes = hidden_sizes(job.pattern, job.precision, job.target, _prices(profiles, shape, workload), shape)
     profiles = [_with_sizes(each, sizes, shape, workload, job.effort, progress, activation) for each in profiles]
     if checkpoint is None:  # which may be faster than anything that the teacher can be cut to
@@ -324,6 +325,15 @@ def _check_precision(precision: str | None) -> None:
     known = dict.fromkeys(p for runtime in runtimes() for p in runtime.precisions)
     if precision not in (None, *known):
         raise TrimfitError(f"got --precision {precision}, expected one of {', '.join(known)}")
+
+
+def _check_profiled(precision: str | None, profiles: Sequence[LatencyProfile]) -> None:
+    known = dict.fromkeys(p for profile in profiles for p in profile.precisions)
+    if precision not in (None, *known):
+        raise TrimfitError(
+            f"got --precision {precision}, expected one that could be profiled here: {', '.join(known)}; what was said"
+            " of the other runtimes above tells why"
+        )
 
 
 def _check_pattern(pattern: str | None, student: Path | None) -> None:

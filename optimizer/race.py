@@ -93,8 +93,8 @@ def _run(setting: Setting, runner: _Runner, minutes: float, heat: int) -> Candid
     steps = 0
     if candidate.is_trained:
         steps = _train(setting, runner, minutes, heat)
-    dev = setting.dev.sample(DEV_ROWS, seed=setting.seed)
-    runner.dev = deployed_score(runner.model, setting, candidate, dev)
+    if candidate.is_trained or not candidate.race:  # else nothing has changed since the last heat
+        runner.dev = deployed_score(runner.model, setting, candidate, setting.dev.sample(DEV_ROWS, seed=setting.seed))
     done = candidate.race[-1].steps if candidate.race else 0
     return replace(candidate, race=(*candidate.race, RaceHeat(steps=done + steps, dev=runner.dev, survived=True)))
 

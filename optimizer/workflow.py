@@ -68,6 +68,7 @@ def run(job: Job, progress: Progress) -> Deployment:
     keep_freed_memory()
     if (job.out / "manifest.json").is_file():
         job.check()  # refuses another job's deployment
+        _clear(job)  # what an interruption just after it was published left behind
         return Deployment(job.out)
     setting = prepare(job, progress)
     decision = _decided(setting)
