@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 import zlib
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
@@ -70,12 +71,18 @@ def test_it_does_not_wait_for_ever_for_threads_that_never_rest(monkeypatch):
     assert sum(naps) == pytest.approx(worker.LONGEST_REST)
 
 
+def moments() -> Iterator[None]:
+    for _ in range(100):
+        yield
+        time.sleep(0.01)
+
+
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are seen in /proc on Linux")
 def test_a_pool_that_looks_for_work_is_seen():
     """zlib compresses without Python's lock: that thread runs."""
     data, done = bytes(1 << 26), threading.Event()
     busy = threading.Thread(target=lambda: [zlib.compress(data, 9) for _ in iter(done.is_set, True)])
-    assert not worker._others_run()
+    assert any(not worker._others_run() for _ in moments())  # another thread of the tests may run now and then
     busy.start()
     time.sleep(0.05)
     try:
@@ -83,7 +90,7 @@ def test_a_pool_that_looks_for_work_is_seen():
     finally:
         done.set()
         busy.join()
-    assert not worker._others_run()
+    assert any(not worker._others_run() for _ in moments())
 
 
 def test_calls_take_random_rows_of_the_pool(clock):
