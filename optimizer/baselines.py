@@ -16,8 +16,8 @@ from optimizer.artefact import CALIBRATION_ROWS, Artefact, build, feeds
 from optimizer.float_layers import FloatLayers
 from optimizer.measuring import measure_models, write_input_pool
 from optimizer.progress import Advance, Progress
-from optimizer.rescue import Quantised, divergence_of, rescue
-from optimizer.scoring import score
+from optimizer.rescue import Quantised, rescue
+from optimizer.scoring import divergence_of, score
 from optimizer.setting import Baseline
 from optimizer.teacher import Teacher
 

@@ -19,7 +19,7 @@ from optimizer.judgement import SAFETY
 from optimizer.measuring import measure_models, write_input_pool
 from optimizer.progress import Advance
 from optimizer.pruning.patterns import Given
-from optimizer.rescue import divergence_of
+from optimizer.scoring import divergence_of
 from optimizer.setting import Setting
 from optimizer.target import MaxDrop
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from transformers import PreTrainedModel
 
 from benchmarks.onnx_file import load_graph
@@ -19,9 +17,9 @@ from optimizer.float_choice import growing, is_lost, most_harmful
 from optimizer.float_layers import FloatLayers, LinearGroup
 from optimizer.inference import predict
 from optimizer.linear_groups import node_names, weights_of
-from optimizer.scoring import score
+from optimizer.scoring import divergence_of, score
 
-__all__ = ["Quantised", "divergence_of", "rescue"]
+__all__ = ["Quantised", "rescue"]
 
 SENSITIVITY_ROWS = 256
 MOST_SHARE = 0.5  # of the groups: a model with more of them in fp32 is hardly an int8 one
@@ -117,9 +115,3 @@ def _sets(quantised: Quantised, scratch: Path, known: Collection[LinearGroup]) -
     order = most_harmful(quantised.gains(scratch, known), weights)
     for more in growing(order, int(MOST_SHARE * len(weights)) - len(known)):
         yield (*known, *more)
-
-
-def divergence_of(teacher: np.ndarray, other: np.ndarray) -> float:
-    """Kullback-Leibler divergence in nats a row of answers given as logits [rows, classes]."""
-    log_p, log_q = (F.log_softmax(torch.from_numpy(x), dim=-1) for x in (teacher, other))
-    return float(F.kl_div(log_q, log_p, reduction="batchmean", log_target=True))

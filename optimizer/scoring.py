@@ -1,13 +1,15 @@
-"""Scores of predictions: accuracy and F1."""
+"""Scores of predictions: accuracy and F1 against labels, divergence from another model's."""
 
 from __future__ import annotations
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from sklearn.metrics import accuracy_score, f1_score
 
 from benchmarks.errors import TrimfitError
 
-__all__ = ["METRICS", "check_metric", "score", "scores"]
+__all__ = ["METRICS", "check_metric", "divergence_of", "score", "scores"]
 
 METRICS = ("accuracy", "macro_f1", "weighted_f1")
 
@@ -35,3 +37,9 @@ def scores(labels: np.ndarray, logits: np.ndarray) -> dict[str, float]:
 def score(labels: np.ndarray, logits: np.ndarray, metric: str) -> float:
     """One metric, see `scores`."""
     return scores(labels, logits)[metric]
+
+
+def divergence_of(teacher: np.ndarray, other: np.ndarray) -> float:
+    """Kullback-Leibler divergence in nats a row of answers given as logits [rows, classes]."""
+    log_p, log_q = (F.log_softmax(torch.from_numpy(x), dim=-1) for x in (teacher, other))
+    return float(F.kl_div(log_q, log_p, reduction="batchmean", log_target=True))

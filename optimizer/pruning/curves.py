@@ -6,14 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from transformers import PreTrainedModel
 
 from optimizer.encoders import walk
 from optimizer.encoding import Encoded
 from optimizer.inference import predict
 from optimizer.pruning.stream import Stream
+from optimizer.scoring import divergence_of
 
 __all__ = ["BlockCurve", "Probe", "curve_rows", "divergence", "measured_curve"]
 
@@ -62,7 +61,8 @@ def curve_rows(model: PreTrainedModel, calibration: Encoded) -> Encoded:
 
 def divergence(model: PreTrainedModel, rows: Encoded) -> float:
     """KL(teacher || model) in nats a row."""
-    return _nats(torch.from_numpy(predict(model, rows, exact=False)), rows)
+    assert rows.teacher_logits is not None
+    return divergence_of(rows.teacher_logits, predict(model, rows, exact=False))
 
 
 class Probe:
@@ -76,17 +76,10 @@ class Probe:
 
     def divergence(self) -> float:
         """KL(teacher || model) in nats a row, if no layer before the one that is reached was changed."""
-        return _nats(self._stream.logits(self._model, self._reached).cpu(), self._rows)
+        assert self._rows.teacher_logits is not None
+        return divergence_of(self._rows.teacher_logits, self._stream.logits(self._model, self._reached).cpu().numpy())
 
     def advance(self) -> None:
         """On to the next layer."""
         self._stream.advance(walk(self._model).layers[self._reached])
         self._reached += 1
-
-
-def _nats(student: torch.Tensor, rows: Encoded) -> float:
-    assert rows.teacher_logits is not None
-    teacher = torch.from_numpy(rows.teacher_logits)
-    return float(
-        F.kl_div(F.log_softmax(student, -1), F.log_softmax(teacher, -1), reduction="batchmean", log_target=True)
-    )

@@ -4,12 +4,15 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from benchmarks.errors import TrimfitWarning
+from optimizer import cli
 from optimizer.cli import main
 
 ROWS = "".join(json.dumps({"text": f"the film was {i}", "label": ["bad", "good"][i % 2]}) + "\n" for i in range(200))
@@ -115,6 +118,20 @@ def test_bad_options_are_refused_in_one_line(
     assert not out.exists()
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("trimfit:")]
     assert message in line
+
+
+def test_a_warning_of_our_own_is_one_line_and_others_are_as_they_were(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others: list[str] = []
+    monkeypatch.setattr(cli, "_show_warning", lambda message, *_, **__: others.append(str(message)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = cli._warn
+        warnings.warn("measuring anew", TrimfitWarning, stacklevel=1)
+        warnings.warn("something else", stacklevel=1)
+    assert capsys.readouterr().err.splitlines() == ["trimfit: measuring anew"]
+    assert others == ["something else"]
 
 
 def test_a_report_of_something_else_is_refused(tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def test_a_class_that_train_lacks_is_named(tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("all.jsonl", b'{"text": "a", "label": 1}\n{"text": ', "not a readable jsonl file"),
-        ("all.jsonl.gz", gzip.compress(b'{"text": "a"}\n')[:-6], "not a readable jsonl file"),
+        ("all.jsonl.gz", gzip.compress(b'{"text": "a"}\n', mtime=0)[:-6], "not a readable jsonl file"),
         ("all.parquet", b"PAR1 nonsense", "not a readable parquet file"),
         ("all.csv", b"text,label\na,b,c\n", "not a readable csv file"),
         ("all.xlsx", b"", "ends in .xlsx"),

@@ -30,7 +30,7 @@ from optimizer.deployment.folder import stage_files
 from optimizer.encoders import walk
 from optimizer.encoding import Encoded
 from optimizer.inference import predict
-from optimizer.preparation import _check_pattern
+from optimizer.preparation import _check_pattern, _check_profiled
 from optimizer.pruning.curves import divergence
 from optimizer.pruning.masks import block_mask, global_shares, magnitude_mask, n_of_m_mask, top_mask
 from optimizer.pruning.patterns import Block, NOfM, Unstructured, Zeros, n_of_m_named
@@ -251,6 +251,15 @@ def test_asking_for_groups_on_a_cpu_says_so_at_once() -> None:
         _check_pattern("2:4", None)
     with pytest.raises(TrimfitError, match=r"expected one of dense, .* or e\.g\. 2:4"):
         _check_pattern("nothing", None)
+
+
+def test_a_precision_that_no_runtime_could_be_profiled_with_is_refused() -> None:
+    known = [made.profile(made.STOCK, {"fp32": 1.0, "int8": 1.0})]
+    _check_profiled("int8", known)
+    with pytest.raises(
+        TrimfitError, match="got --precision bf16, expected one that could be profiled here: fp32, int8"
+    ):
+        _check_profiled("bf16", known)
 
 
 def test_blocks_are_tried_where_they_pay(make_setting: Callable[..., Setting]) -> None:
