@@ -159,10 +159,15 @@ def _cpu() -> tuple[str, tuple[str, ...]]:
 
 
 def cpu_in_words(cpuinfo: str, machine: str) -> tuple[str, tuple[str, ...]]:
-    """Name and flags of a CPU from the text of its /proc/cpuinfo; `machine` is what `uname -m` says there."""
+    """Name and flags of a CPU from the text of its /proc/cpuinfo; `machine` is what `uname -m` says there.
+
+    ARM kernels name the board, if anything: "Model" where there is one, since "Hardware" is the same on all Raspberry
+    Pis; "model name" is the architecture's there.
+    """
     fields = [line.partition(":") for line in cpuinfo.splitlines()]
     facts = {key.strip().lower(): value.strip() for key, _, value in fields}
-    name = facts.get("model name") or facts.get("hardware") or _arm_name(facts, machine) or machine
+    board = facts.get("model") or facts.get("hardware") if "cpu part" in facts else None
+    name = board or facts.get("model name") or facts.get("hardware") or _arm_name(facts, machine) or machine
     flags = facts.get("flags") or facts.get("features") or ""
     return name, tuple(sorted(flags.split()))
 

@@ -101,7 +101,9 @@ class Measurement(BaseModel):
 
     @model_validator(mode="after")
     def _holds_no_emulated_time(self) -> Measurement:
+        after = self.environment.after
         timed = len(self.samples) or any(launch.load_seconds is not None for launch in self.launches)
+        timed = timed or (after is not None and after.own_seconds is not None)
         if self.provenance == EMULATED and timed:
             raise ValueError(f"what is {EMULATED} can hold no time: measure on the device")
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -27,6 +28,7 @@ _FILES = (
     *(f"{_ZONE}/{file}" for file in ("type", "temp", "trip_point_[0-9]*_type", "trip_point_[0-9]*_temp")),
     *(f"{_COOLING}/{file}" for file in ("type", "cur_state", "max_state")),
 )  # fmt: skip
+_CACHE_FILE = re.compile(r"/sys/devices/system/cpu/cpu\d+/cache/index\d+/[a-z_]+")
 _FIRMWARE = "/sys/devices/platform/soc/soc:firmware/get_throttled"
 _COMMANDS = (
     "uname -s", "uname -r", "uname -m", "getconf PAGESIZE", "getprop ro.product.model",
@@ -82,7 +84,7 @@ def caches_of(facts: DeviceFacts, allowed: Collection[int]) -> tuple[dict[str, i
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         for path, text in facts.items():
-            if "/cache/index" in path:
+            if _CACHE_FILE.fullmatch(path):  # nothing else that it says of itself becomes a file here
                 file = root / path.lstrip("/")
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_text(text)

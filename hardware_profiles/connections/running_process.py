@@ -122,7 +122,7 @@ class RunningProcess:
             return  # gone or closed: `read` says how it ended
 
     def read(self, seconds: float) -> str | None:
-        """Its next line; None once it has ended by itself. Raises DeviceTimeoutError, DeviceLostError."""
+        """Its next whole line; None once it has ended by itself. Raises DeviceTimeoutError, DeviceLostError."""
         try:
             line = self._lines.get(timeout=seconds)
         except queue.Empty:
@@ -186,7 +186,8 @@ class RunningProcess:
 
     def _read_lines(self, stream: IO[str]) -> None:
         for line in stream:
-            self._lines.put(line.rstrip("\n"))
+            if line.endswith("\n"):  # else the link broke within it
+                self._lines.put(line.rstrip("\n"))
         self._took = time.monotonic() - self._began
         self._lines.put(None)
 

@@ -58,9 +58,12 @@ done
 for root in "$TMPDIR" /data/local/tmp /tmp; do
     [ -n "$root" ] && [ -d "$root" ] && [ -w "$root" ] && break
 done
-# what sessions left that could not remove it themselves: a device that lost power, a keeper that was killed
-for old in "$root"/trimfit.*; do
+# what sessions left that could not remove it themselves: a device that lost power, a keeper that was killed; not what
+# another machine or container made that shares this folder, whose processes are not seen from here
+here="$(uname -n) $(readlink /proc/self/ns/pid 2>/dev/null)"
+for old in "$root"/trimfit.[0-9]*.??????*; do
     { [ -d "$old" ] && [ ! -L "$old" ] && [ -O "$old" ]; } || continue
+    [ "$(cat "$old/where" 2>/dev/null)" = "$here" ] || continue
     keeper=${old#"$root"/trimfit.}
     keeper=${keeper%%.*}
     [ "$old" != "$lost" ] && grep -qs trimfit "/proc/$keeper/cmdline" && continue
@@ -71,6 +74,7 @@ done
 folder=$(LC_ALL=C mktemp -d "$root/trimfit.$$.XXXXXX" 2>&1) || { echo "trimfit-refused|$folder"; exit; }
 trap 'mv "$folder" "$folder.ended"; end_commands "$folder/"; rm -rf "$folder.ended"' EXIT
 trap exit HUP INT TERM PIPE
+why=$({ echo "$here" >"$folder/where"; } 2>&1) || { echo "trimfit-refused|No space left: $why"; exit; }
 echo "trimfit-ready|$sha256|$folder"
 while beat=$(timeout $patience head -c 2 2>/dev/null) && [ "$beat" = . ]; do echo .; done
 """

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from hardware_profiles.connections.device_state import DeviceState
 
-__all__ = ["cool_down", "hot", "throttled"]
+__all__ = ["cool_down", "hot", "slowed_down", "throttled"]
 
 CLOCK_DROP = 0.05  # share by which a clock that should stand still may be lower afterwards
 FIXED_GOVERNORS = ("performance", "userspace")  # the others lower the clock of a device that rests
@@ -26,12 +26,21 @@ _FIRMWARE = {
     2: "its firmware throttles it: let it cool or give it a fan",
     3: "its firmware's soft temperature limit is reached: let it cool or give it a fan",
 }
+_LOW_VOLTAGE, _CAPPED = 1 << 0, 1 << 1
 _SINCE_BOOT = 16
 
 
-def hot(state: DeviceState) -> list[str]:
+def slowed_down(state: DeviceState) -> list[str]:
     """What slows the CPUs down at this moment, in sentences with a remedy; empty where nothing is known to."""
     return [*_zones_over_trip(state), *_cooling_in_use(state), *_firmware(state.firmware_throttled or 0)]
+
+
+def hot(state: DeviceState) -> list[str]:
+    """What of it may pass while the device rests: all but a weak supply, which caps the clock as well."""
+    bits = state.firmware_throttled or 0
+    if bits & _LOW_VOLTAGE:
+        bits &= ~(_LOW_VOLTAGE | _CAPPED)
+    return [*_zones_over_trip(state), *_cooling_in_use(state), *_firmware(bits)]
 
 
 def throttled(before: DeviceState, after: DeviceState) -> list[str]:
@@ -39,7 +48,7 @@ def throttled(before: DeviceState, after: DeviceState) -> list[str]:
 
     A clock that is lower afterwards counts only where the governor keeps it still; a lower *allowed* clock always.
     """
-    return [*hot(after), *_lower_clocks(before, after), *_events(before, after)]
+    return [*slowed_down(after), *_lower_clocks(before, after), *_events(before, after)]
 
 
 def cool_down(

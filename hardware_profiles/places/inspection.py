@@ -29,10 +29,17 @@ echo "machine=$(uname -m)"
 [ -e /system/bin/linker64 ] && [ -e /system/build.prop ] && echo system=Android || echo "system=$(uname -s)"
 echo "free=$(df -Pk . | tail -n 1)"
 for tool in timeout sha256sum; do echo "$tool=$(command -v $tool)"; done
-for python in "$1" "$HOME/.trimfit/bin/python3" /data/local/tmp/.trimfit/bin/python3 python3; do
-    [ -n "$python" ] || continue
-    told=$("$python" -c "$2" 2>/dev/null) && { echo "python=$python"; echo "told=$told"; break; }
-done
+look_for() {
+    ask=$1; shift
+    for python; do
+        told=$("$python" -c "$ask" 2>/dev/null) && { echo "python=$python"; echo "told=$told"; break; }
+    done
+}
+if [ -n "$1" ]; then
+    look_for "$2" "$1"
+else
+    look_for "$2" "$HOME/.trimfit/bin/python3" /data/local/tmp/.trimfit/bin/python3 python3
+fi
 """
 _ASK_PYTHON = """
 import json, sys
@@ -73,6 +80,8 @@ class Inspection:
     python_version: tuple[int, ...] = ()
     numpy: str | None = None
     onnxruntime: str | None = None
+    asked: str = ""
+    """The interpreter that PYTHON_VARIABLE names: no other is looked for."""
 
     @property
     def missing(self) -> tuple[Missing, ...]:
@@ -100,7 +109,10 @@ class Inspection:
             free, least = f"{self.free_bytes >> 20} MB of free disk", f"at least {LEAST_FREE_BYTES >> 20}"
             yield Missing(free, least, "free some, or set TMPDIR there to a folder with room")
         wanted = onnxruntime.__version__
-        if self.python is None or self.python_version < LEAST_PYTHON:
+        if self.python is None and self.asked:
+            remedy = f"name one that runs there with {PYTHON_VARIABLE}, or unset it"
+            yield Missing(f"no Python that runs at {self.asked}", "an interpreter there", remedy)
+        elif self.python is None or self.python_version < LEAST_PYTHON:
             known = f"Python {'.'.join(map(str, self.python_version))}" if self.python else "no python3"
             yield Missing(known, f"{'.'.join(map(str, LEAST_PYTHON))} or later", self._on_device(self._install_python))
         elif self.onnxruntime is None or self.numpy is None:
@@ -124,10 +136,13 @@ class Inspection:
     def _on_device(self, command: str) -> str:
         if self.system == "Android":
             return "`trimfit device bundle` makes one for it"
-        host = self.name.removeprefix("ssh://")
-        user, _, port = host.rpartition(":")
-        target = f"-p {port} {user}" if port.isdigit() else host
-        return f"ssh {target} {shlex.quote(command)}" if self.name.startswith("ssh://") else command
+        kind, _, where = self.name.partition("://")
+        if kind == "adb":
+            return f"adb{f' -s {where}' if where else ''} shell {shlex.quote(command)}"
+        host, _, port = where.rpartition(":")
+        target = f"-p {port} {host}" if host and port.isdigit() else where
+        target = target.replace("[", "").replace("]", "")  # of an address in IPv6, which URLs need and ssh refuses
+        return f"ssh {target} {shlex.quote(command)}" if kind == "ssh" else command
 
 
 def inspect(connection: Connection) -> Inspection:
@@ -148,6 +163,7 @@ def inspect(connection: Connection) -> Inspection:
         python_version=tuple(python.get("python", ())),
         numpy=python.get("numpy"),
         onnxruntime=python.get("onnxruntime"),
+        asked=asked,
     )
 
 

@@ -43,7 +43,7 @@ def environment_from(
         system=f"{told['system']} {told['release']} {told['machine']}",
         python=told["python"],
         packages={name: told[key] for name, key in _PACKAGES.items() if told.get(key)},
-        governor=next((cpu.governor for cpu in state.cpus), None),
+        governor=next((cpu.governor for cpu in state.cpus if cpu.number in state.fastest), None),
         affinity=state.allowed,
         container_cpus=limits.cpus,
         container_memory_bytes=limits.memory_bytes,
@@ -51,16 +51,21 @@ def environment_from(
     )
 
 
-def state_from(state: DeviceState, times: ProcessorTimes, worked: float, slowed: tuple[str, ...] = ()) -> MachineState:
-    """What the device is doing; `worked` are the workers' CPU seconds so far, `slowed` what slows the device down."""
-    clocks = [cpu.mhz for cpu in state.cpus if cpu.mhz]
+def state_from(
+    state: DeviceState, times: ProcessorTimes, worked: float | None, slowed: tuple[str, ...] = ()
+) -> MachineState:
+    """What the device is doing; `worked` are the workers' CPU seconds so far, None where these mean nothing.
+
+    `slowed` says what slows the device down. The clock is that of the fastest cores, to which models are pinned.
+    """
+    clocks = [cpu.mhz for cpu in state.cpus if cpu.mhz and cpu.number in state.fastest]
     all_cpus = times.get("cpu", [])
     return MachineState(
         unix_seconds=round(time.time(), 3),
         load=state.load,
         frequency_mhz=round(sum(clocks) / len(clocks), 1) if clocks else None,
         busy_seconds=round(sum(all_cpus[:3]), 3) if all_cpus else None,
-        own_seconds=round(worked, 3),
+        own_seconds=None if worked is None else round(worked, 3),
         steal_seconds=all_cpus[7] if len(all_cpus) > 7 else None,
         throttles=state.throttles,
         temperature_c=max((zone.celsius for zone in state.zones), default=None),
@@ -77,14 +82,17 @@ def read_processor_times(connection: Connection) -> ProcessorTimes:
 def read_limits(connection: Connection) -> ControlGroup:
     """The limits of the control groups that a command there runs in."""
     membership = connection.run(["cat", _MEMBERSHIP]).stdout
-    names = " ".join(sorted(map(shlex.quote, _limit_files(membership))))
-    if not names:
+    asked = set(_limit_files(membership))
+    if not asked:
         return ControlGroup()
+    names = " ".join(sorted(map(shlex.quote, asked)))
     with tempfile.TemporaryDirectory(prefix="trimfit-") as folder:
         root = Path(folder)
         (root / "membership").write_text(membership)
         for line in connection.run(["sh", "-c", f"grep -Hs '' {names}"]).stdout.splitlines():
             path, _, text = line.partition(":")
+            if path not in asked:
+                continue
             target = root / path.lstrip("/")
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text)
@@ -100,6 +108,8 @@ def _limit_files(membership: str) -> Iterator[str]:
     """The files that may hold a limit, of every group from the command's own up to the root that it sees."""
     for line in membership.splitlines():
         controllers, path = [*line.split(":", 2), "", ""][1:3]
+        if ".." in PurePosixPath(path).parts:  # above what is mounted there: its files cannot be seen
+            continue
         for mount in ["", "unified"] if not controllers else {controllers, *controllers.split(",")}:
             root = PurePosixPath(_GROUPS, mount)
             folder = root / path.lstrip("/")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -15,13 +16,13 @@ import numpy as np
 
 from benchmarks.affinity import pick
 from benchmarks.environment import Environment
-from benchmarks.errors import TrimfitError
+from benchmarks.errors import TrimfitError, TrimfitWarning
 from benchmarks.local_place import WORKER
-from benchmarks.provenance import Provenance
+from benchmarks.provenance import EMULATED, Provenance
 from hardware_profiles.connections import Connection
 from hardware_profiles.connections.device_facts import DeviceFacts, read_facts
 from hardware_profiles.connections.device_state import device_state, read_device_state
-from hardware_profiles.connections.throttling import cool_down, throttled
+from hardware_profiles.connections.throttling import COOLING_SECONDS, cool_down, throttled
 from hardware_profiles.device import described
 from hardware_profiles.isa import cpu_name
 from hardware_profiles.places.remote_environment import (
@@ -62,10 +63,20 @@ class RemotePlace:
     def __init__(self, connection: Connection, python: str, *, emulated: bool = False) -> None:
         self.connection, self.python = connection, python
         self.provenance: Provenance = "emulated_functional" if emulated else "measured_device"
+        self._cools = True
         self._stack = ExitStack()
+        try:
+            self._meet()
+        except BaseException:
+            self._stack.close()
+            raise
+
+    def _meet(self) -> None:
+        """Learn what it is. Raises as the constructor."""
+        connection = self.connection
         self.files = self._fresh_folder()
         self.told = self._describe()
-        if (doubt := self.told["not_a_device"]) and not emulated:
+        if (doubt := self.told["not_a_device"]) and self.provenance != EMULATED:
             raise TrimfitError(
                 f"got {self.name}, which is {doubt}: an emulator, whose times mean nothing; expected a device"
             )
@@ -172,10 +183,16 @@ class RemotePlace:
     def rest(self) -> None:
         """Wait until the device is no longer slowed down by heat, five minutes at most.
 
-        What slows it down even then is found in the state after the measurement. A working folder that went with a link
-        that was lost is made anew.
+        Where that did not help it is said, and not waited for again before the device was cool. What slows it down even
+        then is found in the state after the measurement. A working folder that went with a link that was lost is made
+        anew.
         """
-        cool_down(lambda: read_device_state(self.connection))
+        limit = COOLING_SECONDS if self._cools else 0.0
+        waited, reasons = cool_down(lambda: read_device_state(self.connection), limit)
+        if reasons and waited:
+            text = f"{self.name} is no faster after {waited / 60:.0f} minutes of rest, measuring it so: {reasons[0]}"
+            warnings.warn(text, TrimfitWarning, stacklevel=2)
+        self._cools = not reasons
         if self.connection.run(["test", "-d", self.files.folder]).exit_code:
             self.files = self._fresh_folder()
 
@@ -190,7 +207,8 @@ class RemotePlace:
         after = read_device_state(self.connection)
         times = read_processor_times(self.connection)
         slowed = tuple(throttled(self._before, after))
-        return environment.model_copy(update={"after": state_from(after, times, worked, slowed)})
+        told = None if self.provenance == EMULATED else worked
+        return environment.model_copy(update={"after": state_from(after, times, told, slowed)})
 
     # -- how that is known ----------------------------------------------------------------------------------
 

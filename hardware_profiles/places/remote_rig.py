@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from benchmarks.budget import Budget
 from benchmarks.contestant import check_version, options_at
-from benchmarks.errors import TrimfitError
+from benchmarks.errors import TrimfitError, TrimfitWarning
 from benchmarks.process import Process
 from benchmarks.rig import Graph
 
@@ -79,6 +80,7 @@ class RemoteRig:
             raise TrimfitError("got no graphs, expected at least one: load what to measure")
         budget = budget or Budget()
         self.place.rest()
+        environment = self.place.environment()
         found = self._ask(
             "time",
             f"{len(self.names)} graphs",
@@ -87,6 +89,10 @@ class RemoteRig:
             seed=seed,
             cpus=self._cpus(self.threads),
         )
+        after = self.place.finished(environment, 0.0).after
+        if after is not None and after.slowed:
+            text = f"{self.place.name} was slowed down while {len(self.names)} graphs were timed: {after.slowed[0]}"
+            warnings.warn(text, TrimfitWarning, stacklevel=2)
         return {name: np.array(values) for name, values in found["rounds"].items()}
 
     def _sent(self, model: Path | bytes) -> str:

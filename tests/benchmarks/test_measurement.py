@@ -112,7 +112,11 @@ def test_what_is_emulated_holds_no_time(measurement):
     with pytest.raises(ValidationError, match="emulated_functional can hold no time"):
         Measurement.model_validate({**emulated, "samples": {}})
     launches = [{"peak_memory_bytes": 1}]
-    assert len(Measurement.model_validate({**emulated, "samples": {}, "launches": launches}).samples) == 0
+    timeless = {**emulated, "samples": {}, "launches": launches}
+    assert len(Measurement.model_validate(timeless).samples) == 0
+    worked = {**timeless["environment"], "after": {"unix_seconds": 1.0, "own_seconds": 2.0}}
+    with pytest.raises(ValidationError, match="emulated_functional can hold no time"):
+        Measurement.model_validate({**timeless, "environment": worked})
 
 
 def test_a_missing_file_is_refused_in_one_line(tmp_path):

@@ -270,3 +270,28 @@ def test_what_a_killed_session_left_is_removed_by_the_next(connection: Connectio
 def test_a_name_that_is_no_device_is_refused_before_contact(name: str):
     with pytest.raises(DeviceUnreachableError, match=r"^got device .*, expected .*$"):
         connect(name)
+
+
+def test_a_line_that_the_link_broke_within_is_no_line(connection: Connection):
+    with connection.start(["printf", 'whole\n{"half'], seconds=20) as process:
+        assert process.read(10) == "whole"
+        assert process.read(10) is None
+
+
+def test_only_folders_that_sessions_left_on_this_machine_are_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with connect("local") as connection, connection.folder() as folder:
+        session = Path(folder).parent
+        where = (session / "where").read_text()
+    assert not session.exists()
+    ours, others, mine, backup = (
+        tmp_path / name
+        for name in ("trimfit.999999.aBcDeF", "trimfit.999998.aBcDeF", "trimfit.999997.aBcDeF", "trimfit.backup")
+    )
+    for path in (ours, others, mine, backup):
+        path.mkdir()
+    (ours / "where").write_text(where)
+    (others / "where").write_text("another-host pid:[1]\n")
+    with connect("local") as connection:
+        connection.run(["true"])
+    assert sorted(tmp_path.iterdir()) == sorted([others, mine, backup])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from made_devices import phone, pi4, x86
 
 from hardware_profiles.connections.device_state import device_state
-from hardware_profiles.connections.throttling import cool_down, hot, throttled
+from hardware_profiles.connections.throttling import cool_down, hot, slowed_down, throttled
 
 
 def test_a_cool_device_has_nothing_to_say():
@@ -28,8 +28,10 @@ def test_a_cpu_that_is_cooled_by_its_clock_is_hot_and_a_gpu_is_not_looked_at():
 
 
 def test_a_raspberry_pi_s_firmware_says_what_holds_it_back():
-    (power,) = hot(device_state(pi4(firmware="50001")))
+    (power,) = slowed_down(device_state(pi4(firmware="50001")))
     assert "voltage is too low: use a stronger one" in power
+    assert hot(device_state(pi4(firmware="50003"))) == [], "no rest betters a weak supply, nor the cap that it causes"
+    assert len(hot(device_state(pi4(firmware="20002")))) == 1
     assert len(hot(device_state(pi4(firmware="e0006")))) == 2
 
 

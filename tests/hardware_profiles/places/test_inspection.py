@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.errors import TrimfitError
 from hardware_profiles.places import Inspection, inspect
+from hardware_profiles.places.inspection import PYTHON_VARIABLE
 
 PI = Inspection(
     name="ssh://pi@board:2222",
@@ -79,3 +80,24 @@ def test_this_machine_is_inspected_without_python_of_ours(loopback):
     assert found.missing == ()
     assert found.tools["timeout"]
     assert found.free_bytes > 1 << 20
+
+
+def test_an_interpreter_that_was_asked_for_and_does_not_run_is_refused(loopback, monkeypatch):
+    monkeypatch.setenv(PYTHON_VARIABLE, "/no/such/python")
+    assert only(inspect(loopback)) == (
+        "got no Python that runs at /no/such/python, expected an interpreter there: name one that runs there with"
+        " TRIMFIT_DEVICE_PYTHON, or unset it"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("ssh://[::1]", "ssh ::1 'python3"),
+        ("ssh://pi@[::1]:2222", "ssh -p 2222 pi@::1 'python3"),
+        ("adb://R58", "adb -s R58 shell 'python3"),
+        ("local", "python3 -m venv"),
+    ],
+)
+def test_the_command_that_installs_it_runs_there(name, command):
+    assert f": {command}" in only(replace(PI, name=name, numpy=None))

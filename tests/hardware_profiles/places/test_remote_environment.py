@@ -5,10 +5,13 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
 from benchmarks.control_group import ControlGroup
-from hardware_profiles.connections.device_state import Cpu, DeviceState, ThermalZone
-from hardware_profiles.connections.throttling import cool_down
+from benchmarks.errors import TrimfitWarning
+from hardware_profiles.connections.device_facts import caches_of
+from hardware_profiles.connections.device_state import Cooling, Cpu, DeviceState, ThermalZone
+from hardware_profiles.connections.throttling import COOLING_SECONDS, cool_down
 from hardware_profiles.device import described
 from hardware_profiles.places import remote_place
 from hardware_profiles.places.remote_environment import environment_from, read_limits, read_processor_times, state_from
@@ -57,6 +60,14 @@ def test_the_environment_of_a_big_little_device():
     assert environment.system == "Linux 6.6 aarch64"
 
 
+def test_the_governor_is_that_of_the_big_cores():
+    cpus = tuple(
+        c.model_copy(update={"governor": "performance" if c.capacity == 1024 else "schedutil"}) for c in STATE.cpus
+    )
+    state = STATE.model_copy(update={"cpus": cpus})
+    assert environment_from(TOLD, {}, state, ControlGroup()).governor == "performance"
+
+
 def test_the_device_is_described_by_it():
     place = SimpleNamespace(machine="aarch64", system="Linux", provenance="measured_device")
     environment = environment_from(TOLD, {"/proc/cpuinfo": CPUINFO}, STATE, ControlGroup(cpus=2.5))
@@ -70,7 +81,7 @@ def test_the_device_is_described_by_it():
 
 def test_its_state_is_what_changes():
     state = state_from(STATE, TIMES, 1.25, ("a fan is missing: give it one",))
-    assert (state.load, state.frequency_mhz) == (1.5, 1500)
+    assert (state.load, state.frequency_mhz) == (1.5, 2000), "that of the big cores"
     assert (state.busy_seconds, state.own_seconds, state.steal_seconds) == (1.5, 1.25, 0.4)
     assert state.temperature_c == 55.5
     assert state.zones_c == {"cpu": 55.5, "battery": 41.0}
@@ -87,6 +98,15 @@ def test_limits_of_control_groups_are_read_up_to_the_root():
     files = "/sys/fs/cgroup/user.slice/cpu.max:250000 100000\n/sys/fs/cgroup/memory.max:max\n"
     assert read_limits(Far(cat="0::/user.slice/session\n", sh=files)) == ControlGroup(cpus=2.5)
     assert read_limits(Far(cat="", sh="")) == ControlGroup()
+
+
+def test_a_device_cannot_have_files_written_elsewhere(tmp_path):
+    evil = tmp_path / "evil"
+    told = f"/sys/fs/cgroup/cpu.max:100000 100000\n/../..{evil}:text\n{evil}:text\n"
+    assert read_limits(Far(cat="0::/\n", sh=told)) == ControlGroup(cpus=1.0)
+    assert read_limits(Far(cat="0::/../../..\n", sh="")) == ControlGroup()
+    caches_of({f"/../../..{evil}/cache/index0/size": "32K", f"/../../..{evil}": "/cache/index"}, [0])
+    assert not evil.exists()
 
 
 def test_processor_times_are_seconds():
@@ -112,6 +132,28 @@ def test_a_hot_device_is_left_to_cool_before_it_is_timed(monkeypatch):
     hot = STATE.model_copy(update={"zones": (ThermalZone(name="cpu", celsius=90, trip_celsius=85),)})
     states = iter([hot, hot, STATE])
     monkeypatch.setattr(remote_place, "read_device_state", lambda connection: next(states))
-    monkeypatch.setattr(remote_place, "cool_down", lambda read: cool_down(read, sleep=naps.append))
+    monkeypatch.setattr(remote_place, "cool_down", lambda read, most: cool_down(read, most, sleep=naps.append))
+    place._cools = True
     place.rest()
     assert len(naps) == 2
+
+
+def test_a_device_that_does_not_cool_down_is_waited_for_once_until_it_was_cool(monkeypatch):
+    place, naps = object.__new__(RemotePlace), []
+    place.connection, place.files = Far(test=""), SimpleNamespace(folder="/tmp/work")
+    capped = STATE.model_copy(update={"cooling": (Cooling(name="cpufreq-cpu0", state=2, max_state=4),)})
+    state = capped
+    monkeypatch.setattr(remote_place, "read_device_state", lambda connection: state)
+    monkeypatch.setattr(remote_place, "cool_down", lambda read, most: cool_down(read, most, sleep=naps.append))
+    place._cools = True
+    with pytest.warns(TrimfitWarning, match="ssh://board is no faster after 5 minutes of rest, measuring"):
+        place.rest()
+    assert sum(naps) == COOLING_SECONDS
+    place.rest()
+    assert sum(naps) == COOLING_SECONDS
+    state = STATE
+    place.rest()
+    state = capped
+    with pytest.warns(TrimfitWarning):
+        place.rest()
+    assert sum(naps) == 2 * COOLING_SECONDS
