@@ -1,9 +1,10 @@
 """Deployed files on emulated ARM processors beside this machine: the same logits? Nothing here is a time.
 
-    python -m benchmarks.suites.emulated [--json FILE] [--processors cortex-a55 ...]
+    python -m benchmarks.suites.emulated [--student DEPLOYMENT] [--json FILE] [--processors cortex-a55 ...]
 
-A student of the demo's architecture is deployed in fp32, int8 and int8-static, as ONNX and in ORT format. Its files run
-on texts in the aarch64 wheel of onnxruntime under qemu, and here. Needs x86-64 Linux with apt; fetches 240 MB once.
+A student, that of a folder which `optimize` or `demo` wrote or an untrained one of the demo's architecture, is deployed
+as for ARM in fp32, int8 and int8-static, as ONNX and in ORT format. Its files run on texts in the aarch64 wheel of
+onnxruntime under qemu, and here. Needs x86-64 Linux with apt; fetches 240 MB once.
 """
 
 from __future__ import annotations
@@ -105,6 +106,7 @@ class Subjects:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Deploy, emulate, compare, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--student", type=Path, help="deployment folder; without it an untrained student")
     parser.add_argument("--json", type=Path, help="where the records are written")
     parser.add_argument("--processors", nargs="+", default=PROCESSORS, help="as qemu names them")
     chosen = parser.parse_args(arguments)
@@ -112,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory(prefix="trimfit-") as name:
         folder = Path(name)
         (folder / "models").mkdir()
-        subjects = Subjects(folder / "models", deploy_student(folder / "student"))
+        subjects = Subjects(folder / "models", deploy_student(folder / "student", chosen.student))
         records = [
             record
             for processor in chosen.processors

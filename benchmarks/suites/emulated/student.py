@@ -1,4 +1,4 @@
-"""A small student of the demo's architecture, deployed as by the main job, and rows of the demo's data."""
+"""A student as it is deployed on ARM at each precision, and rows of text for it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.local_place import LocalPlace
+from benchmarks.place import in_force
 from benchmarks.workload import Workload
 from hardware_profiles.device import Device
 from hardware_profiles.runtimes import OnnxRuntimeCpu
 from optimizer.artefact import CALIBRATION_ROWS, build, feeds
 from optimizer.demo import cache_folder, fetch_demo
-from optimizer.deployment.folder import stage_files
+from optimizer.deployment.folder import Deployment, stage_files
 from optimizer.encoding import Encoded, encode
 from optimizer.surgery import LayerPlan, keep
 from optimizer.tasks import Columns, read_task
@@ -39,23 +41,36 @@ class DeployedStudent:
         return len(self.inputs["input_ids"])
 
 
-def deploy_student(folder: Path) -> DeployedStudent:
-    """Cut all-MiniLM-L6-v2 to a student's shape and write a deployment of it for each precision, without training.
+class _ArmPlace(LocalPlace):
+    """This machine with an ARM processor's instruction sets: models are made for that one."""
 
-    What it answers is of no use; what it computes is what a student computes. Raises TrimfitError where the demo's
-    model and data cannot be had.
+    isa = ("asimd", "asimddp")
+    machine = "aarch64"
+
+
+def deploy_student(folder: Path, deployment: Path | None = None) -> DeployedStudent:
+    """Write a student as it is deployed on ARM at each precision; its texts are the demo's.
+
+    The student is that of a deployment of a text classifier, or without one all-MiniLM-L6-v2 cut to a student's shape
+    without training: what that answers is of no use, what it computes is what a student computes. Raises TrimfitError
+    where the demo's model and data cannot be had.
     """
     source, data = fetch_demo(cache_folder())
     task = read_task(data, Columns(), metric="accuracy", seed=0)
-    tokenizer = load_tokenizer(source)
-    model, task = untrained(source, task, seed=0)
-    model, _ = keep(model, [LayerPlan(heads=tuple(range(w[0])), ffn=tuple(range(w[1]))) if w else None for w in WIDTHS])
+    if deployment is None:
+        tokenizer = load_tokenizer(source)
+        model, task = untrained(source, task, seed=0)
+        plans = [LayerPlan(heads=tuple(range(w[0])), ffn=tuple(range(w[1]))) if w else None for w in WIDTHS]
+        model, _ = keep(model, plans)
+    else:
+        tokenizer, model = load_tokenizer(deployment), Deployment(deployment).model()
     rows = encode(task.dev, tokenizer, LONGEST).sample(CALIBRATION_ROWS, seed=0)
     runtime = OnnxRuntimeCpu()
     fp32 = build(model, tokenizer, runtime, "fp32", folder / "work", rows).path
     folders = {}
     for precision in PRECISIONS:
-        path = runtime.prepare(fp32, precision, fp32.with_name(f"{precision}.onnx"), calibration=feeds(fp32, rows))
+        with in_force(_ArmPlace()):
+            path = runtime.prepare(fp32, precision, fp32.with_name(f"{precision}.onnx"), calibration=feeds(fp32, rows))
         folders[precision] = folder / precision
         stage_files(
             folders[precision],
