@@ -78,6 +78,20 @@ class Task:
         """Train, dev and, where there is one, test, by name."""
         return {"train": self.train, "dev": self.dev} | ({} if self.test is None else {"test": self.test})
 
+    @property
+    def known_before(self) -> dict[str, int]:
+        """How many texts of dev and test are in train as well, but for case and spaces at the ends; where some are.
+
+        Splits that the person made stay as they are.
+        """
+        known = {text.strip().casefold() for text in self.train.texts}
+        found = {
+            part: sum(text.strip().casefold() in known for text in rows.texts)
+            for part, rows in self.parts.items()
+            if part != "train"
+        }
+        return {part: count for part, count in found.items() if count}
+
     def relabelled(self, labels: tuple[str, ...]) -> Task:
         """The same task with its labels in the order of `labels` (the teacher's own order)."""
         position = np.array([labels.index(name) for name in self.labels])

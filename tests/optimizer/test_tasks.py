@@ -166,6 +166,11 @@ def test_csv_texts_and_labels_stay_as_they_are_written(tmp_path: Path) -> None:
     assert {"007", "010"} <= {*task.train.texts, *task.dev.texts, *task.test.texts}
 
 
+def test_texts_that_train_holds_as_well_are_counted() -> None:
+    some = [Rows(texts, np.zeros(len(texts), int)) for texts in (("a b", "c", "d"), ("e",), ("A b ", "f", "c"))]
+    assert Task(("x",), *some).known_before == {"test": 2}
+
+
 @pytest.mark.parametrize("name", ["all.csv", "all.jsonl"])
 def test_bytes_that_are_not_utf8_are_refused(tmp_path: Path, name: str) -> None:
     row = "caf\xe9,1\n" if name.endswith("csv") else '{"text": "caf\xe9", "label": 1}\n'
