@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-__all__ = ["competence", "paced"]
+__all__ = ["WINDOW", "competence", "paced", "shuffled"]
 
-WINDOW = 50  # batches that are drawn together, so that rows of similar length meet, as the Trainer does
+WINDOW = 50  # batches that are drawn together, so that rows of similar length meet
 LEAST_WINDOWS = 10  # of a short training, so that it is paced as well
 
 
@@ -46,9 +46,25 @@ def paced(
         share = competence(first / steps, start, until)
         easy = order[: max(math.ceil(share * len(order)), min(batch_size, len(order)))]
         rows = _without_replacement(rng, easy, count * batch_size)
-        batches = rows[np.argsort(lengths[rows], kind="stable")].reshape(count, batch_size)
-        drawn.append(rng.permutation(batches).ravel())
+        drawn.append(_of_like_length(rng, rows, lengths, batch_size))
     return np.concatenate(drawn)
+
+
+def shuffled(lengths: np.ndarray, *, steps: int, batch_size: int, seed: int) -> np.ndarray:
+    """All rows in batches of like length, in a random order [steps * batch_size]: each once before any comes again.
+
+    The Trainer's own grouping goes from long to short within each 50 batches, so that a training may end on nothing
+    but short texts.
+    """
+    rng = np.random.default_rng(seed)
+    rows = _without_replacement(rng, np.arange(len(lengths)), steps * batch_size)
+    windows = np.split(rows, range(WINDOW * batch_size, len(rows), WINDOW * batch_size))
+    return np.concatenate([_of_like_length(rng, window, lengths, batch_size) for window in windows])
+
+
+def _of_like_length(rng: np.random.Generator, rows: np.ndarray, lengths: np.ndarray, batch_size: int) -> np.ndarray:
+    batches = rows[np.argsort(lengths[rows], kind="stable")].reshape(-1, batch_size)
+    return rng.permutation(batches).ravel()
 
 
 def _without_replacement(rng: np.random.Generator, rows: np.ndarray, count: int) -> np.ndarray:

@@ -11,6 +11,7 @@ from torch.utils.data import Sampler
 from transformers import PreTrainedModel
 
 from optimizer import files
+from optimizer.distillation.pacing import shuffled
 from optimizer.distillation.rows import RowRule, chosen, order_of
 from optimizer.encoding import Encoded
 from optimizer.inference import predict
@@ -47,12 +48,12 @@ def rows_to_train_on(
     return rows.take(np.load(note))
 
 
-def sampler_of(rule: RowRule, rows: Encoded, *, steps: int, batch_size: int, seed: int) -> InOrder | None:
-    """The rows of all steps in the rule's order; None where it has none."""
-    if rows.teacher_logits is None:
-        return None
-    order = order_of(rule, rows, steps=steps, batch_size=batch_size, seed=seed)
-    return None if order is None else InOrder(order)
+def sampler_of(rule: RowRule, rows: Encoded, *, steps: int, batch_size: int, seed: int) -> InOrder:
+    """The rows of all steps in the rule's order; shuffled where it has none, or no teacher has answered them."""
+    order = None
+    if rows.teacher_logits is not None:
+        order = order_of(rule, rows, steps=steps, batch_size=batch_size, seed=seed)
+    return InOrder(shuffled(rows.lengths, steps=steps, batch_size=batch_size, seed=seed) if order is None else order)
 
 
 class InOrder(Sampler[int]):

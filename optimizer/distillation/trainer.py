@@ -22,11 +22,12 @@ from optimizer import compute, files
 from optimizer.compute import trains_in_bf16
 from optimizer.distillation.imitation import Imitation
 from optimizer.distillation.objectives import CrossEntropy, stages
+from optimizer.distillation.pacing import WINDOW
 from optimizer.distillation.row_choice import InOrder, rows_to_train_on, sampler_of, usable
 from optimizer.distillation.rows import ALL_ROWS, RowRule
 from optimizer.encoding import Encoded, collate
 from optimizer.inference import autocast, predict
-from optimizer.scoring import score
+from optimizer.scoring import divergence_of, score
 from optimizer.surgery import SurgeryReport
 
 __all__ = ["Schedule", "TrainingReport", "micro_batch", "steps_within", "train"]
@@ -37,7 +38,6 @@ LARGE_EMBEDDING_SHARE = (
 DEV_ROWS_WHILE_TRAINING = 1000
 CHECKPOINT_SECONDS = 45.0
 OVERTIME = 1.3
-BUCKETED_BATCHES = 50  # as the Trainer does: it sorts by length within 50 batches
 TRIES = 4
 FORWARD_SHARE = 0.3  # of a training step's time that scoring the same rows takes
 
@@ -93,11 +93,11 @@ def train(
     callbacks: Sequence[TrainerCallback] = (),
     advance: Callable[[float], None] = lambda share: None,
 ) -> TrainingReport:
-    """Train `model` in place and leave it with the weights of its best dev score.
+    """Train `model` in place and leave it with the weights that did best on dev.
 
     Checkpoints go to `folder`; a call with the same folder after an interruption goes on from the last one.
-    The score before the first step counts: training that only hurts changes nothing. An objective that compares layers
-    needs the `teacher`, and says more with the `origin` of the model's layers in it.
+    The weights before the first step compete as well: training that only hurts changes nothing. An objective that
+    compares layers needs the `teacher`, and says more with the `origin` of the model's layers in it.
     """
     start = time.monotonic()
     frozen = _freeze_large_embeddings(model)
@@ -170,7 +170,7 @@ def _seconds_a_step(imitation: Imitation, rows: Encoded, schedule: Schedule) -> 
     model = imitation.student
     frozen = _freeze_large_embeddings(model)
     at_once = _rows_at_once(model, rows, imitation.objective, schedule)
-    batches = [batch for _, batch in rows.sample(at_once * BUCKETED_BATCHES, seed=0).buckets(at_once)]
+    batches = [batch for _, batch in rows.sample(at_once * WINDOW, seed=0).buckets(at_once)]
     tokens = np.array([batch["input_ids"].numel() for batch in batches])
     typical = int(np.abs(tokens - tokens.mean()).argmin())
     fastest, begun = 0.0, 0.0
@@ -199,10 +199,10 @@ def _seconds(imitation: Imitation, batch: dict[str, torch.Tensor], share: float)
 class _ObjectiveTrainer(Trainer):
     """Trainer of an `Imitation`, which gives the loss itself; `in_order` replaces its own order of rows."""
 
-    in_order: InOrder | None = None
+    in_order: InOrder
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        return self.in_order or super()._get_train_sampler(train_dataset)
+        return self.in_order
 
     def compute_loss(
         self, model: torch.nn.Module, inputs: dict[str, torch.Tensor], return_outputs: bool = False, **_: Any
@@ -228,24 +228,45 @@ class _BestWeights(TrainerCallback):
         self.patience, self.last, self.takes_last = schedule.patience, schedule.steps, schedule.takes_last
         self.weights, self.note = folder / "best.safetensors", folder / "best.json"
         self.score, self.step, self.latest_step = -math.inf, 0, 0
+        self.top, self.divergence = -math.inf, math.inf
         self.saved_at = time.monotonic()
         self.deadline = self.saved_at + 60 * OVERTIME * schedule.minutes
         self.resumed = self.note.is_file() and self.weights.is_file()
         if self.resumed:
             known = json.loads(self.note.read_text())
             self.score, self.step, self.latest_step = known["score"], known["step"], known["latest_step"]
+            self.top, self.divergence = known["top"], known["divergence"]
 
     def consider(self, step: int) -> None:
-        """Score the model; keep its weights if none was better."""
+        """Score the model; keep its weights if none was better.
+
+        Scores within one standard error of the best one tell nothing; among those the one counts whose answers are
+        nearest to the teacher's, which every row of dev tells, not only those that change sides (the one-standard-error
+        rule of Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3, with closeness for size).
+        """
         self.latest_step = step
-        value = score(self.dev.labels, predict(self.model, self.dev, exact=False), self.metric)
-        logger.info("step %d: dev %s %.4f", step, self.metric, value)
-        if value > self.score or self.takes_last:
-            self.score, self.step = value, step
+        logits = predict(self.model, self.dev, exact=False)
+        value, apart = score(self.dev.labels, logits, self.metric), self._divergence(logits)
+        logger.info("step %d: dev %s %.4f, %.4f nats from the teacher", step, self.metric, value, apart)
+        self.top = max(self.top, value)
+        least = self.top - self._standard_error()
+        if self.takes_last or self.score < least or (value >= least and apart < self.divergence):
+            self.score, self.step, self.divergence = value, step, apart
             state = {name: tensor.detach().contiguous().clone() for name, tensor in self.model.state_dict().items()}
             files.write_atomically(self.weights, lambda path: save_file(state, path))
-        note = {"score": self.score, "step": self.step, "latest_step": step}
+        kept = {"score": self.score, "step": self.step, "divergence": self.divergence}
+        note = {**kept, "top": self.top, "latest_step": step}
         files.write_text_atomically(self.note, json.dumps(note))
+
+    def _divergence(self, logits: np.ndarray) -> float:
+        """From the teacher; where there is none, what has the higher score is the nearer."""
+        if self.dev.teacher_logits is None:
+            return -score(self.dev.labels, logits, self.metric)
+        return divergence_of(self.dev.teacher_logits, logits)
+
+    def _standard_error(self) -> float:
+        """Of the best score as a share of the rows; close enough for F1."""
+        return math.sqrt(max(0.0, self.top * (1 - self.top)) / len(self.dev))
 
     def restore(self) -> None:
         """Load the best weights back into the model."""
@@ -314,7 +335,6 @@ def _arguments(folder: Path, schedule: Schedule, rows_at_once: int) -> TrainingA
         optim="adamw_torch_fused",
         bf16=trains_in_bf16(),
         use_cpu=compute.training_device().type == "cpu",
-        group_by_length=True,
         seed=schedule.seed,
         data_seed=schedule.seed,
         save_strategy="no",  # by the clock instead, see _BestWeights.on_step_end

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from benchmarks.errors import TrimfitError
 from optimizer.distillation.imitation import Imitation
 from optimizer.distillation.objectives import CrossEntropy, SoftTargets
-from optimizer.distillation.pacing import competence, paced
+from optimizer.distillation.pacing import competence, paced, shuffled
 from optimizer.distillation.row_choice import rows_to_train_on, usable
 from optimizer.distillation.rows import (
     RULES,
@@ -84,6 +84,19 @@ def test_rows_of_similar_length_meet() -> None:
     lengths = np.arange(64)[::-1].copy()
     batches = lengths[paced(np.arange(64), lengths, steps=80, batch_size=8, start=1, until=1, seed=0)].reshape(10, 8, 8)
     assert all(len({int(length) // 8 for length in batch}) == 1 for window in batches for batch in window)
+
+
+def test_shuffled_rows_come_once_each_in_batches_of_like_length_in_any_order() -> None:
+    lengths = np.arange(6400) % 97
+    rows = shuffled(lengths, steps=150, batch_size=64, seed=0)
+    assert sorted(rows[:6400]) == list(range(6400))
+    assert len(set(rows[6400:])) == 50 * 64
+    batches = lengths[rows].reshape(150, 64)
+    assert (np.ptp(batches, axis=1) <= 3).all()
+    means = batches[:50].mean(axis=1)
+    assert abs(np.corrcoef(means, np.arange(50))[0, 1]) < 0.5
+    assert np.array_equal(rows, shuffled(lengths, steps=150, batch_size=64, seed=0))
+    assert not np.array_equal(rows, shuffled(lengths, steps=150, batch_size=64, seed=1))
 
 
 # rules
