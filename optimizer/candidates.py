@@ -193,6 +193,8 @@ class Candidate:
     estimated_loss: float
     refused: str | None = None
     race: tuple[RaceHeat, ...] = ()
+    tried_ms: tuple[float, ...] = ()
+    """What its shape took at each length of the workload, see `shape_trial`."""
 
     @property
     def cut(self) -> str:
@@ -273,6 +275,7 @@ class Candidate:
             importance=self.pattern.importance if isinstance(self.pattern, Width) else None,
             zeros_by=self.pattern.by if isinstance(self.pattern, Zeros) else None,
             layer_zeros=self.pattern.layers if isinstance(self.pattern, Zeros) else (),
+            tried_ms=self.tried_ms,
         )
 
     @classmethod
@@ -293,6 +296,7 @@ class Candidate:
             estimated_loss=math.inf if record.estimated_loss_increase is None else record.estimated_loss_increase,
             refused=record.refused,
             race=record.race,
+            tried_ms=record.tried_ms,
         )
 
 

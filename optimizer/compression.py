@@ -44,6 +44,7 @@ __all__ = [
     "recover",
     "round_minutes",
     "untouched",
+    "unused_minutes",
 ]
 
 
@@ -131,7 +132,8 @@ def predicted_ms(setting: Setting, candidate: Candidate, student: Student) -> fl
 def compress(setting: Setting, winner: Candidate, target_ms: float, view: View | None = None) -> Student:
     """Cut the teacher down to `target_ms` in rounds, each followed by a short distillation.
 
-    Every finished round is on disk; a second call goes on after the last one.
+    A round in which nothing can go does not train either, see `unused_minutes`. Every finished round is on disk; a
+    second call goes on after the last one.
     """
     if not winner.changes_shape and not winner.sparsity:
         return untouched(setting, view)
@@ -150,15 +152,22 @@ def compress(setting: Setting, winner: Candidate, target_ms: float, view: View |
             name=f"round {number + 1} of {rounds}",
             minutes=round_minutes(setting, winner),
             zeros=zeros,
+            only_smaller=True,
             rewind_to=rewind_to,
         )
     return student
 
 
+def unused_minutes(setting: Setting, winner: Candidate, student: Student) -> float:
+    """What the rounds left over of their minutes: plans come in steps, and the last cuts may be less than one."""
+    return max(0.0, setting.effort.compress_minutes - len(student.rounds) * round_minutes(setting, winner))
+
+
 def begin(setting: Setting, winner: Candidate, view: View | None = None) -> tuple[Student, PreTrainedModel | None]:
     """The student before its first cut, and the weights that what is left goes back to after each one, if it does.
 
-    For a lottery the student is trained first; the weights of an early step of that are on disk.
+    For a lottery the student is trained first, whether that betters it or not: what is cut is decided by weights that
+    have trained. Those of an early step are on disk.
     """
     student = untouched(setting, view)
     if not rewinds(setting.schedule) or not (winner.changes_shape or winner.sparsity):
@@ -168,7 +177,9 @@ def begin(setting: Setting, winner: Candidate, view: View | None = None) -> tupl
     keep_early = [KeepEarly(student.model, early)] if setting.schedule == "lottery-early" else []
     minutes = round_minutes(setting, winner)
     title = "Distilling before the first cut"
-    trained = _stage(setting, student, winner, name=name, minutes=minutes, decay=False, title=title, also=keep_early)
+    trained = _stage(
+        setting, student, winner, name=name, minutes=minutes, decay=False, title=title, also=keep_early, takes_last=True
+    )
     return trained, with_weights(setting.teacher, early) if keep_early else setting.teacher
 
 
@@ -236,6 +247,7 @@ def _stage(
     title: str,
     make_zeros: bool = False,
     also: Sequence[TrainerCallback] = (),
+    takes_last: bool = False,
 ) -> Student:
     """Train a student for so long and leave it on disk; one that is there already is read."""
     folder = setting.work / _folder(name)
@@ -253,6 +265,7 @@ def _stage(
             advance=advance,
             make_zeros=make_zeros,
             also=also,
+            takes_last=takes_last,
         )
     trained.save(folder / "done")
     _forget(folder)
@@ -330,6 +343,7 @@ def _distil(
     advance: Callable[[float], None],
     make_zeros: bool = False,
     also: Sequence[TrainerCallback] = (),
+    takes_last: bool = False,
 ) -> Student:
     pattern = _zeros_of(student, winner)
     _, rate = learning_rates(student.origin.after.hidden_size)
@@ -337,7 +351,7 @@ def _distil(
     schedule = Schedule(0, rate, decay=decay, evaluations=8 if decay else 1, seed=seed, rows=setting.rows)
     origin = None if winner.is_given else student.origin
     steps = _planned_steps(setting, student, schedule, minutes, folder, origin)
-    takes_last = make_zeros and makes_zeros(pattern)
+    takes_last = takes_last or (make_zeros and makes_zeros(pattern))
     with training_zeros(student.model, pattern, make=make_zeros) as callbacks:
         report = train(
             student.model,

@@ -29,13 +29,24 @@ FIRST_STRIDE = 1.6  # without a latency to reach, candidates are compared at thi
 
 @dataclass(frozen=True)
 class Decision:
-    """All candidates as judged, the milliseconds aimed at, and once the race is over the winner and the reason."""
+    """All candidates as judged, the milliseconds aimed at, and once the race is over the winner and the reason.
+
+    `winner_model` is the winner as the race left it.
+    """
 
     candidates: tuple[Candidate, ...]
     target_ms: float
     winner: Candidate | None = None
     reason: str = ""
     view: View | None = None  # of the teacher; the first cut starts from it
+    winner_model: PreTrainedModel | None = None
+
+    def tried(self, ms: tuple[float, ...]) -> Decision:
+        """The same once it is measured what the winner's shape takes at each length."""
+        assert self.winner is not None
+        winner = replace(self.winner, tried_ms=ms)
+        candidates = tuple(winner if c.name == winner.name else c for c in self.candidates)
+        return replace(self, candidates=candidates, winner=winner, winner_model=None)
 
     def dense(self, baseline: Baseline) -> Candidate:
         """The candidate that is the uncompressed teacher as this baseline runs it."""

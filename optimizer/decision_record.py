@@ -62,6 +62,7 @@ class CandidateRecord(_Record):
     importance: str | None = None  # by which heads and neurons of a width are ranked
     zeros_by: str | None = None  # by which weights become zero
     layer_zeros: tuple[LayerZeros, ...] = ()  # each layer's share of zeros, where they differ
+    tried_ms: tuple[float, ...] = ()  # what its shape took at each length, before it was trained; of the winner
 
 
 class CompressionRound(_Record):

@@ -46,7 +46,8 @@ def race(setting: Setting, decision: Decision, advance: Callable[[float], None] 
     runners = [_Runner(c, *_start(setting, c)) for c in decision.candidates if not c.refused]
     if len(runners) == 1:
         only = runners[0].candidate
-        return replace(decision, winner=only, reason=f"{only.name} is the only candidate that can reach the target")
+        reason = f"{only.name} is the only candidate that can reach the target"
+        return replace(decision, winner=only, winner_model=runners[0].model, reason=reason)
     minutes = setting.effort.race_minutes / _units(len(runners))
     laps, total, heat = 0, _laps(len(runners)), 0
     finished: dict[str, Candidate] = {}
@@ -67,6 +68,7 @@ def race(setting: Setting, decision: Decision, advance: Callable[[float], None] 
         decision,
         candidates=tuple(finished.get(c.name, c) for c in decision.candidates),
         winner=winner,
+        winner_model=runners[0].model,
         reason=_reason(winner, finished, min(DEV_ROWS, len(setting.dev))),
     )
 

@@ -21,6 +21,7 @@ from optimizer.compression import (
     predicted_ms,
     recover,
     untouched,
+    unused_minutes,
 )
 from optimizer.compute import keep_freed_memory
 from optimizer.decision import Decision, decide, reason_of_runtime
@@ -36,6 +37,7 @@ from optimizer.race import race
 from optimizer.rescue import Quantised, rescue
 from optimizer.scoring import score
 from optimizer.setting import Setting
+from optimizer.shape_trial import shape_trial
 from optimizer.summary import decision_record, manifest_of
 from optimizer.survivors import Worth
 from optimizer.target import MaxDrop
@@ -75,6 +77,7 @@ def run(job: Job, progress: Progress) -> Deployment:
     job.tick()
     assert decision.winner is not None
     progress.say(f"chosen: {decision.reason}")
+    setting = _taught(setting, decision.winner)
     student, winner = _compressed(setting, decision)
     if winner is not decision.winner:
         what = "the given student did not keep" if decision.winner.is_given else "no smaller shape kept"
@@ -83,6 +86,13 @@ def run(job: Job, progress: Progress) -> Deployment:
     setting = setting.seen_by(winner)
     finish, corrections = _finished(setting, student, winner)
     return _published(job, setting, decision, finish, corrections)
+
+
+def _taught(setting: Setting, winner: Candidate) -> Setting:
+    """The setting whose latency model knows what the winner's shape took."""
+    if not winner.tried_ms:
+        return setting
+    return setting.corrected("the winner's shape", winner, winner.architecture, winner.shares, *winner.tried_ms)
 
 
 def _decided(setting: Setting) -> Decision:
@@ -114,10 +124,32 @@ def _decided(setting: Setting) -> Decision:
         )
     with setting.progress.step(f"Racing {', '.join(able)}") as advance:
         decision = race(setting, decision, advance)
-    assert decision.winner is not None
-    decision = replace(decision, reason=decision.reason + reason_of_runtime(setting, decision.winner))
+    chosen = decision.winner
+    assert chosen is not None
+    decision = replace(decision, reason=decision.reason + reason_of_runtime(setting, chosen))
+    if chosen.is_trained and not chosen.is_given:
+        decision = _tried(setting, decision)
     decision_record(setting, decision).write(setting.work)
     return decision
+
+
+def _tried(setting: Setting, decision: Decision) -> Decision:
+    winner, model = decision.winner, decision.winner_model
+    assert winner is not None
+    assert model is not None
+    with setting.progress.step("Timing the winner's shape on the device") as advance:
+        decision = decision.tried(shape_trial(setting, winner, model, advance))
+    setting.progress.say(
+        f"{winner.name}: {winner.predicted.ms:.2f} ms predicted, {_mean(setting, decision):.2f} measured"
+    )
+    return decision
+
+
+def _mean(setting: Setting, decision: Decision) -> float:
+    """Over the lengths of the workload."""
+    assert decision.winner is not None
+    points = setting.workload.points()
+    return sum(share * ms for (_, share), ms in zip(points, decision.winner.tried_ms, strict=True))
 
 
 def _read_decision(setting: Setting) -> Decision:
@@ -138,7 +170,8 @@ def _compressed(setting: Setting, decision: Decision) -> tuple[Student, Candidat
         return distil_given(setting, decision.winner), decision.winner
     student = compress(setting, decision.winner, decision.target_ms, decision.view)
     if student.rounds:
-        student = recover(setting, student, decision.winner, minutes=setting.effort.recover_minutes)
+        minutes = setting.effort.recover_minutes + unused_minutes(setting, decision.winner, student)
+        student = recover(setting, student, decision.winner, minutes=minutes)
     return student, decision.winner
 
 

@@ -201,12 +201,12 @@ def setting(make_setting: Callable[..., Setting]) -> Setting:
 def test_the_first_round_narrows_and_the_next_cut_at_that_size(setting: Setting) -> None:
     decision = decide(setting)
     student = compress(setting, narrow(decision), 2.1, decision.view)
-    first, second, third = student.rounds
+    first, second = student.rounds
+    assert [r.name for r in student.rounds] == ["round 1 of 3", "round 2 of 3"], "there is nothing left for a third"
     assert {r.hidden_size for r in student.rounds} == {SIZE}
     assert first.layers == (LayerShape(heads=4, ffn=12),) * 3, "3.2 ms are the first stage on the way from 6 to 2"
     assert first.predicted_ms == pytest.approx(3.0)
-    assert second.predicted_ms < 3.0
-    assert third.predicted_ms <= 2.1
+    assert second.predicted_ms <= 2.1
     assert Architecture.of(student.model) == student.origin.after
     assert len(student.origin.dimensions or ()) == SIZE
     assert describe(student).startswith("hidden 8, heads ")
