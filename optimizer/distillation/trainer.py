@@ -7,7 +7,8 @@ import logging
 import math
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,9 @@ def train(
 ) -> TrainingReport:
     """Train `model` in place and leave it with the weights that did best on dev.
 
+    What is taught by a teacher drops nothing out: a student has less room than it needs, and soft answers keep it from
+    learning rows by heart.
+
     Checkpoints go to `folder`; a call with the same folder after an interruption goes on from the last one.
     The weights before the first step compete as well: training that only hurts changes nothing. An objective that
     compares layers needs the `teacher`, and says more with the `origin` of the model's layers in it.
@@ -120,8 +124,10 @@ def train(
     trainer.remove_callback(PrinterCallback)
     if not best.resumed:
         best.consider(0)
-    if best.latest_step < schedule.steps:
-        trainer.train(resume_from_checkpoint=_last_whole_checkpoint(folder) if best.resumed else None)
+    taught = rows.teacher_logits is not None and not isinstance(objective, CrossEntropy)
+    with _without_dropout(model) if taught else nullcontext():
+        if best.latest_step < schedule.steps:
+            trainer.train(resume_from_checkpoint=_last_whole_checkpoint(folder) if best.resumed else None)
     best.restore()
     for parameter in frozen:
         parameter.requires_grad_(True)
@@ -348,6 +354,24 @@ def _arguments(folder: Path, schedule: Schedule, rows_at_once: int) -> TrainingA
     # several GPUs are for torchrun: the Trainer would else split every batch over them, in threads
     arguments._n_gpu = min(1, arguments.n_gpu)
     return arguments
+
+
+@contextmanager
+def _without_dropout(model: torch.nn.Module) -> Iterator[None]:
+    """Within it, training drops no hidden unit and no attention."""
+    rates = [
+        (module, name, getattr(module, name))
+        for module in model.modules()
+        for name in (("p",) if isinstance(module, torch.nn.Dropout) else ("dropout_prob",))
+        if isinstance(getattr(module, name, None), float)
+    ]
+    try:
+        for module, name, _ in rates:
+            setattr(module, name, 0.0)
+        yield
+    finally:
+        for module, name, rate in rates:
+            setattr(module, name, rate)
 
 
 def _freeze_large_embeddings(model: torch.nn.Module) -> list[torch.nn.Parameter]:

@@ -134,6 +134,31 @@ def test_distilling_pulls_the_student_to_its_teacher(make_classifier: Make, rows
     assert divergence(student, rows) < 0.5 * before
 
 
+@pytest.mark.parametrize(("objective", "drops"), [(SoftTargets(), False), (CrossEntropy(), True)])
+def test_what_a_teacher_teaches_drops_nothing_out(
+    make_classifier: Make, rows: Encoded, tmp_path: Path, objective: object, drops: bool
+) -> None:
+    model = make_classifier(hidden_dropout_prob=0.2, attention_probs_dropout_prob=0.3)
+
+    def rates() -> set[float]:
+        dropouts = {m.p for m in model.modules() if isinstance(m, torch.nn.Dropout)}
+        return dropouts | {m.dropout_prob for m in model.modules() if hasattr(m, "dropout_prob")}
+
+    seen: list[set[float]] = []
+    train(
+        model,
+        rows.with_teacher(np.zeros((96, 3), np.float32)),
+        rows,
+        objective=objective,
+        schedule=Schedule(2, 1e-3, 16),
+        metric="accuracy",
+        folder=tmp_path / "training",
+        advance=lambda share: seen.append(rates()),
+    )
+    assert seen == [{0.2, 0.3} if drops else {0.0}] * 2
+    assert rates() == {0.2, 0.3}
+
+
 # encoded rows
 
 
