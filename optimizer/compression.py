@@ -32,6 +32,7 @@ from optimizer.pruning.zeros_choice import more_zeros
 from optimizer.pruning.zeros_training import makes_zeros, training_zeros
 from optimizer.setting import Setting, learning_rates
 from optimizer.surgery import SurgeryReport, compose
+from optimizer.target import MaxDrop
 
 __all__ = [
     "Student",
@@ -231,7 +232,7 @@ def cut_and_train(
 def recover(
     setting: Setting, student: Student, winner: Candidate, *, name: str = "recovery", minutes: float
 ) -> Student:
-    """Distil at the final shape; the learning rate comes back and then falls to zero; the best dev score stays."""
+    """Distil at the final shape; the learning rate comes back and then falls to zero; what did best on dev stays."""
     title = f"Recovering: {describe(student)}"
     return _stage(setting, student, winner, name=name, minutes=minutes, decay=True, title=title)
 
@@ -352,13 +353,14 @@ def _distil(
     origin = None if winner.is_given else student.origin
     steps = _planned_steps(setting, student, schedule, minutes, folder, origin)
     takes_last = takes_last or (make_zeros and makes_zeros(pattern))
+    score_alone = isinstance(setting.target, MaxDrop)
     with training_zeros(student.model, pattern, make=make_zeros) as callbacks:
         report = train(
             student.model,
             setting.train,
             setting.dev,
             objective=setting.objective,
-            schedule=replace(schedule, steps=steps, minutes=minutes, takes_last=takes_last),
+            schedule=replace(schedule, steps=steps, minutes=minutes, takes_last=takes_last, score_alone=score_alone),
             metric=setting.task.metric,
             folder=folder / "training",
             teacher=setting.teacher,
@@ -383,9 +385,7 @@ def _distil(
         f"{name}: {done.predicted_ms:.2f} ms predicted, dev {setting.task.metric} {report.best_dev:.4f}"
     )
     if report.kept_start:
-        setting.progress.say(
-            f"{name}: no step of the distillation scored better on dev; the weights before it are kept"
-        )
+        setting.progress.say(f"{name}: no step of the distillation did better on dev; the weights before it are kept")
     elif report.best_step < report.steps:
         setting.progress.say(
             f"{name}: dev was best after {report.best_step} of {report.steps} steps; those weights are kept"

@@ -46,7 +46,7 @@ class Decision:
         assert self.winner is not None
         winner = replace(self.winner, tried_ms=ms)
         candidates = tuple(winner if c.name == winner.name else c for c in self.candidates)
-        return replace(self, candidates=candidates, winner=winner, winner_model=None)
+        return replace(self, candidates=candidates, winner=winner)
 
     def dense(self, baseline: Baseline) -> Candidate:
         """The candidate that is the uncompressed teacher as this baseline runs it."""

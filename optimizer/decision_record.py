@@ -69,7 +69,7 @@ class CompressionRound(_Record):
     """One round of the gradual compression: the shape it ended with and what it scored on dev (PyTorch).
 
     `hidden_size` is None where it is the teacher's.
-    `kept_start`: no step scored better than the weights before the first one, which therefore stayed; `best_step` is
+    `kept_start`: no step did better than the weights before the first one, which therefore stayed; `best_step` is
     the one whose weights did. `layer_zeros`: each layer's share of zeros, where they differ.
     """
 

@@ -77,7 +77,7 @@ def prepare(job: Job, progress: Progress) -> Setting:
         task = read_task(job.data, job.columns, metric=job.metric, seed=job.seed, unlabelled=unlabelled)
     for reason, count in task.dropped.items():
         progress.say(f"{count} rows dropped: {reason}")
-    for part, count in task.known_before.items():
+    for part, count in task.also_in_train.items():
         progress.say(f"{count} of {len(task.parts[part])} {part} texts are in train as well: their score says less")
     job.check()
     model, task = untrained(job.model, task, seed=job.seed)

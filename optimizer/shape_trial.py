@@ -12,12 +12,12 @@ from optimizer.artefact import build
 from optimizer.candidates import Candidate
 from optimizer.measuring import measure_models, write_input_pool
 from optimizer.progress import Advance
+from optimizer.proof import STUDENT
 from optimizer.setting import Setting
 
 __all__ = ["shape_trial"]
 
-SECONDS_EACH = 10.0  # a model
-STUDENT = "student"
+SECONDS_EACH = 5.0  # a model at one length
 
 
 def shape_trial(
@@ -25,7 +25,7 @@ def shape_trial(
 ) -> tuple[float, ...]:
     """Milliseconds of a candidate's shape at each length of the workload, on the clock of the teacher's measurement.
 
-    A model takes as long with any weights: `model` is the candidate's however far it is trained. It is timed in turns
+    A shape takes as long with any weights: `model` is the candidate's however far it is trained. It is timed in turns
     with the teacher at the same precision.
     """
     baseline = setting.baseline(candidate.precision, candidate.runtime)
@@ -41,7 +41,7 @@ def shape_trial(
             baseline.name: (baseline.onnx, setting.runtime_of_baseline(baseline)),
             STUDENT: (made.path, runtime),
         }
-        budget = Budget(max_seconds=SECONDS_EACH * len(models))
+        budget = Budget(max_seconds=SECONDS_EACH * len(models) * len(setting.workload.points()))
         found = measure_models(models, setting.workload, inputs, seed=setting.seed, advance=advance, budget=budget)
     clock = found[baseline.name].median * 1e3 / baseline.ms
     return tuple(part.median * 1e3 / clock for part, _ in found[STUDENT].parts)

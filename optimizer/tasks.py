@@ -79,7 +79,7 @@ class Task:
         return {"train": self.train, "dev": self.dev} | ({} if self.test is None else {"test": self.test})
 
     @property
-    def known_before(self) -> dict[str, int]:
+    def also_in_train(self) -> dict[str, int]:
         """How many texts of dev and test are in train as well, but for case and spaces at the ends; where some are.
 
         Splits that the person made stay as they are.

@@ -127,10 +127,11 @@ def _decided(setting: Setting) -> Decision:
     chosen = decision.winner
     assert chosen is not None
     decision = replace(decision, reason=decision.reason + reason_of_runtime(setting, chosen))
-    if chosen.is_trained and not chosen.is_given:
+    decision_record(setting, decision).write(setting.work)  # a trial that fails loses no race
+    if chosen.changes_shape:  # zeros are as many as they are, whatever a trial would say
         decision = _tried(setting, decision)
-    decision_record(setting, decision).write(setting.work)
-    return decision
+        decision_record(setting, decision).write(setting.work)
+    return replace(decision, winner_model=None)
 
 
 def _tried(setting: Setting, decision: Decision) -> Decision:

@@ -108,7 +108,7 @@ def _limit_files(membership: str) -> Iterator[str]:
     """The files that may hold a limit, of every group from the command's own up to the root that it sees."""
     for line in membership.splitlines():
         controllers, path = [*line.split(":", 2), "", ""][1:3]
-        if ".." in PurePosixPath(path).parts:  # above what is mounted there: its files cannot be seen
+        if ".." in PurePosixPath(controllers, path.lstrip("/")).parts:  # above what is mounted there: it is not seen
             continue
         for mount in ["", "unified"] if not controllers else {controllers, *controllers.split(",")}:
             root = PurePosixPath(_GROUPS, mount)

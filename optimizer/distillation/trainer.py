@@ -8,7 +8,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,13 +61,14 @@ class Schedule:
     minutes: float = math.inf  # a machine that got busy may take OVERTIME times as long, then training ends early
     patience: int = 0  # evaluations without a better dev score that end the second half; 0 never stops early
     takes_last: bool = False  # where the model is cut meanwhile: an earlier score is not of what it is to be
+    score_alone: bool = False  # decides which weights are kept: where a score is what was promised
     seed: int = 0
     rows: RowRule = ALL_ROWS
 
 
 @dataclass(frozen=True)
 class TrainingReport:
-    """What a stage did: optimizer steps, wall seconds, the best dev score and the step it was reached at."""
+    """What a stage did: optimizer steps, wall seconds, dev score and step of the weights that were kept."""
 
     steps: int
     seconds: float
@@ -76,7 +77,7 @@ class TrainingReport:
 
     @property
     def kept_start(self) -> bool:
-        """Whether no step scored better than the weights that training began with, which therefore stay."""
+        """Whether no step did better than the weights that training began with, which therefore stay."""
         return self.best_step == 0
 
 
@@ -124,8 +125,7 @@ def train(
     trainer.remove_callback(PrinterCallback)
     if not best.resumed:
         best.consider(0)
-    taught = rows.teacher_logits is not None and not isinstance(objective, CrossEntropy)
-    with _without_dropout(model) if taught else nullcontext():
+    with _dropout_as_in_training(model, objective, rows):
         if best.latest_step < schedule.steps:
             trainer.train(resume_from_checkpoint=_last_whole_checkpoint(folder) if best.resumed else None)
     best.restore()
@@ -180,9 +180,10 @@ def _seconds_a_step(imitation: Imitation, rows: Encoded, schedule: Schedule) -> 
     tokens = np.array([batch["input_ids"].numel() for batch in batches])
     typical = int(np.abs(tokens - tokens.mean()).argmin())
     fastest, begun = 0.0, 0.0
-    for until, _ in stages(imitation.objective):
-        fastest += (until - begun) * min(_seconds(imitation, batches[typical], begun) for _ in range(TRIES))
-        begun = until
+    with _dropout_as_in_training(model, imitation.objective, rows):
+        for until, _ in stages(imitation.objective):
+            fastest += (until - begun) * min(_seconds(imitation, batches[typical], begun) for _ in range(TRIES))
+            begun = until
     imitation.zero_grad(set_to_none=True)
     for parameter in frozen:
         parameter.requires_grad_(True)
@@ -235,16 +236,17 @@ class _BestWeights(TrainerCallback):
         self.weights, self.note = folder / "best.safetensors", folder / "best.json"
         self.score, self.step, self.latest_step = -math.inf, 0, 0
         self.top, self.divergence = -math.inf, math.inf
+        self.score_alone = schedule.score_alone
         self.saved_at = time.monotonic()
         self.deadline = self.saved_at + 60 * OVERTIME * schedule.minutes
         self.resumed = self.note.is_file() and self.weights.is_file()
         if self.resumed:
             known = json.loads(self.note.read_text())
             self.score, self.step, self.latest_step = known["score"], known["step"], known["latest_step"]
-            self.top, self.divergence = known["top"], known["divergence"]
+            self.top, self.divergence = known.get("top", self.score), known.get("divergence", math.inf)
 
     def consider(self, step: int) -> None:
-        """Score the model; keep its weights if none was better.
+        """Score the model; keep its weights if none did better.
 
         Scores within one standard error of the best one tell nothing; among those the one counts whose answers are
         nearest to the teacher's, which every row of dev tells, not only those that change sides (the one-standard-error
@@ -253,7 +255,7 @@ class _BestWeights(TrainerCallback):
         self.latest_step = step
         logits = predict(self.model, self.dev, exact=False)
         value, apart = score(self.dev.labels, logits, self.metric), self._divergence(logits)
-        logger.info("step %d: dev %s %.4f, %.4f nats from the teacher", step, self.metric, value, apart)
+        logger.info("step %d: dev %s %.4f, divergence %.4f", step, self.metric, value, apart)
         self.top = max(self.top, value)
         least = self.top - self._standard_error()
         if self.takes_last or self.score < least or (value >= least and apart < self.divergence):
@@ -265,8 +267,8 @@ class _BestWeights(TrainerCallback):
         files.write_text_atomically(self.note, json.dumps(note))
 
     def _divergence(self, logits: np.ndarray) -> float:
-        """From the teacher; where there is none, what has the higher score is the nearer."""
-        if self.dev.teacher_logits is None:
+        """From the teacher; where there is none or the score alone counts, what has the higher score is the nearer."""
+        if self.dev.teacher_logits is None or self.score_alone:
             return -score(self.dev.labels, logits, self.metric)
         return divergence_of(self.dev.teacher_logits, logits)
 
@@ -357,8 +359,11 @@ def _arguments(folder: Path, schedule: Schedule, rows_at_once: int) -> TrainingA
 
 
 @contextmanager
-def _without_dropout(model: torch.nn.Module) -> Iterator[None]:
-    """Within it, training drops no hidden unit and no attention."""
+def _dropout_as_in_training(model: torch.nn.Module, objective: Any, rows: Encoded) -> Iterator[None]:
+    """Within it, what a teacher teaches drops no hidden unit and no attention; without a teacher the rates stay."""
+    if rows.teacher_logits is None or isinstance(objective, CrossEntropy):
+        yield
+        return
     rates = [
         (module, name, getattr(module, name))
         for module in model.modules()

@@ -152,8 +152,9 @@ def test_without_a_latency_to_reach_the_score_is_kept_at_the_datas_own_lengths(
     assert manifest.target_met
     assert manifest.student.dev >= 0.95 * manifest.teacher.dev
     assert manifest.speedup.low > 1
-    chosen = [c.name for c in deployment.decision.candidates if c.chosen]
-    assert len(chosen) == 1
+    (chosen,) = [c for c in deployment.decision.candidates if c.chosen]
+    points = len(manifest.workload.points()) if chosen.cut in ("width", "depth", "hidden") else 0
+    assert len(chosen.tried_ms) == points, "a shape is timed at every length before it is trained"
     check_lengths(tmp_path / "out", manifest)
     check_vocabulary(encoder, tmp_path / "out", manifest)
     check_run_py(tmp_path / "out")

@@ -60,7 +60,6 @@ def test_what_was_measured_is_kept_and_taught(
     ms = 0.8 * decision.winner.predicted.ms
     monkeypatch.setattr(workflow, "shape_trial", lambda *_: (ms,))
     tried = workflow._tried(setting, decision)
-    assert tried.winner_model is None
     workflow.decision_record(setting, tried).write(setting.work)
     again = workflow._read_decision(setting)
     assert again.winner is not None

@@ -168,7 +168,7 @@ def test_csv_texts_and_labels_stay_as_they_are_written(tmp_path: Path) -> None:
 
 def test_texts_that_train_holds_as_well_are_counted() -> None:
     some = [Rows(texts, np.zeros(len(texts), int)) for texts in (("a b", "c", "d"), ("e",), ("A b ", "f", "c"))]
-    assert Task(("x",), *some).known_before == {"test": 2}
+    assert Task(("x",), *some).also_in_train == {"test": 2}
 
 
 @pytest.mark.parametrize("name", ["all.csv", "all.jsonl"])

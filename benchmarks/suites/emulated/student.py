@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.errors import TrimfitError
 from benchmarks.local_place import LocalPlace
 from benchmarks.place import in_force
 from benchmarks.workload import Workload
 from hardware_profiles.device import Device
+from hardware_profiles.isa import instruction_sets, multiplies_int8_exactly
 from hardware_profiles.runtimes import OnnxRuntimeCpu
 from optimizer.artefact import CALIBRATION_ROWS, build, feeds
 from optimizer.demo import cache_folder, fetch_demo
@@ -49,12 +51,14 @@ class _ArmPlace(LocalPlace):
 
 
 def deploy_student(folder: Path, deployment: Path | None = None) -> DeployedStudent:
-    """Write a student as it is deployed on ARM at each precision; its texts are the demo's.
+    """Write a student as for ARM at each precision, all its linear layers at that; its texts are the demo's.
 
     The student is that of a deployment of a text classifier, or without one all-MiniLM-L6-v2 cut to a student's shape
     without training: what that answers is of no use, what it computes is what a student computes. Raises TrimfitError
-    where the demo's model and data cannot be had.
+    where the demo's model and data cannot be had, and on a machine whose own int8 products are not exact.
     """
+    if not multiplies_int8_exactly(instruction_sets()):
+        raise TrimfitError("got a machine without VNNI, expected one that multiplies int8 exactly, to compare ARM with")
     source, data = fetch_demo(cache_folder())
     task = read_task(data, Columns(), metric="accuracy", seed=0)
     if deployment is None:

@@ -105,6 +105,9 @@ def test_a_device_cannot_have_files_written_elsewhere(tmp_path):
     told = f"/sys/fs/cgroup/cpu.max:100000 100000\n/../..{evil}:text\n{evil}:text\n"
     assert read_limits(Far(cat="0::/\n", sh=told)) == ControlGroup(cpus=1.0)
     assert read_limits(Far(cat="0::/../../..\n", sh="")) == ControlGroup()
+    above = f"../../../../../../../..{evil}"
+    told = f"/sys/fs/cgroup/{above}/cpu.max:1 1\n"
+    assert read_limits(Far(cat=f"1:{above}:/\n", sh=told)) == ControlGroup()
     caches_of({f"/../../..{evil}/cache/index0/size": "32K", f"/../../..{evil}": "/cache/index"}, [0])
     assert not evil.exists()
 

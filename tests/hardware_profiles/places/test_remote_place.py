@@ -68,6 +68,14 @@ def test_nothing_is_left_there(loopback, model):
     assert not folder.exists()
 
 
+def test_a_place_that_cannot_be_leaves_nothing_there(loopback, monkeypatch):
+    monkeypatch.setattr(RemotePlace, "_describe", lambda self: {"not_a_device": "an emulator"})
+    with pytest.raises(TrimfitError, match="an emulator, whose times mean nothing"):
+        RemotePlace(loopback, "python3")
+    session = Path(loopback._contact().folder)
+    assert [path.name for path in session.iterdir()] == ["where"]
+
+
 def test_a_folder_that_went_with_a_lost_link_is_made_anew(place, model):
     folder = Path(place.file(model)).parent
     for file in folder.iterdir():

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from benchmarks.budget import Budget
-from benchmarks.errors import DeviceLostError, TrimfitError
+from benchmarks.errors import DeviceLostError, TrimfitError, TrimfitWarning
 from benchmarks.machine_peak import machine_peak
 from benchmarks.rig import Graph
 from benchmarks.workload import Workload
 from hardware_profiles import LatencyModel, OnnxRuntimeCpu, ProfileRequest, local_device, run_profile
+from hardware_profiles.places import remote_place
 from hardware_profiles.places.remote_rig import RemoteRig
 
 FEED = {"x": np.ones((3, 4), np.float32)}
@@ -43,6 +44,15 @@ def test_a_file_is_removed_when_the_next_one_is_loaded(place, model, tmp_path):
         rig.load("other", Graph(other, FEED))
         assert not first.exists()
         assert Path(place.file(model)).exists(), "it is sent again"
+
+
+def test_graphs_that_were_timed_while_the_device_was_slowed_down_bring_a_warning(place, model, monkeypatch):
+    monkeypatch.setattr(remote_place, "throttled", lambda before, after: ["it is hot: give it a fan"])
+    with place.rig() as rig:
+        rig.load("one", Graph(model, FEED))
+        words = "ssh://loopback was slowed down while 1 graphs were timed: it is hot: give it a fan"
+        with pytest.warns(TrimfitWarning, match=words):
+            rig.measure(budget=Budget(launches=1, rounds=2, max_seconds=1))
 
 
 def test_a_graph_that_does_not_load_is_one_line(place, model):
