@@ -3,7 +3,7 @@
     python -m benchmarks.suites.emulated [--student DEPLOYMENT] [--json FILE] [--processors cortex-a55 ...]
 
 A student, that of a folder which `optimize` or `demo` wrote or an untrained one of the demo's architecture, is deployed
-as for ARM in fp32, int8 and int8-static, as ONNX and in ORT format. Its files run on texts in the aarch64 wheel of
+in fp32, int8 and int8-static, as ONNX and in ORT format. Its files run on texts in the aarch64 wheel of
 onnxruntime under qemu, and here. Needs x86-64 Linux with apt; fetches 240 MB once.
 """
 

@@ -1,4 +1,4 @@
-"""A student as it is deployed on ARM at each precision, and rows of text for it."""
+"""A student deployed at each precision, and rows of text for it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.errors import TrimfitError
-from benchmarks.local_place import LocalPlace
-from benchmarks.place import in_force
 from benchmarks.workload import Workload
 from hardware_profiles.device import Device
-from hardware_profiles.isa import instruction_sets, multiplies_int8_exactly
 from hardware_profiles.runtimes import OnnxRuntimeCpu
 from optimizer.artefact import CALIBRATION_ROWS, build, feeds
 from optimizer.demo import cache_folder, fetch_demo
@@ -43,22 +39,13 @@ class DeployedStudent:
         return len(self.inputs["input_ids"])
 
 
-class _ArmPlace(LocalPlace):
-    """This machine with an ARM processor's instruction sets: models are made for that one."""
-
-    isa = ("asimd", "asimddp")
-    machine = "aarch64"
-
-
 def deploy_student(folder: Path, deployment: Path | None = None) -> DeployedStudent:
-    """Write a student as for ARM at each precision, all its linear layers at that; its texts are the demo's.
+    """Write a student deployed at each precision, all its linear layers at that; its texts are the demo's.
 
     The student is that of a deployment of a text classifier, or without one all-MiniLM-L6-v2 cut to a student's shape
     without training: what that answers is of no use, what it computes is what a student computes. Raises TrimfitError
-    where the demo's model and data cannot be had, and on a machine whose own int8 products are not exact.
+    where the demo's model and data cannot be had.
     """
-    if not multiplies_int8_exactly(instruction_sets()):
-        raise TrimfitError("got a machine without VNNI, expected one that multiplies int8 exactly, to compare ARM with")
     source, data = fetch_demo(cache_folder())
     task = read_task(data, Columns(), metric="accuracy", seed=0)
     if deployment is None:
@@ -73,8 +60,7 @@ def deploy_student(folder: Path, deployment: Path | None = None) -> DeployedStud
     fp32 = build(model, tokenizer, runtime, "fp32", folder / "work", rows).path
     folders = {}
     for precision in PRECISIONS:
-        with in_force(_ArmPlace()):
-            path = runtime.prepare(fp32, precision, fp32.with_name(f"{precision}.onnx"), calibration=feeds(fp32, rows))
+        path = runtime.prepare(fp32, precision, fp32.with_name(f"{precision}.onnx"), calibration=feeds(fp32, rows))
         folders[precision] = folder / precision
         stage_files(
             folders[precision],
