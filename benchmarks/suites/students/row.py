@@ -16,8 +16,10 @@ def row_of(data: str, method: Method, manifest: Manifest, minutes: float, peak_m
 
     Where a set has groups, scores are means over them (for languages of any size count alike).
     """
-    evaluation = manifest.evaluation
-    assert evaluation is not None
+    assert manifest.evaluation is not None
+    evaluation = manifest.evaluation.model_copy(
+        update={"groups": manifest.student.groups}
+    )  # which hold the test part's
     teacher, student = _scores(evaluation)
     return {
         "data": data,
