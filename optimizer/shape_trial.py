@@ -1,4 +1,4 @@
-"""Shape trial: what the winner's shape takes on the device, measured before any time goes into training it."""
+"""Shape trial: what the winner's shape takes on the device, measured before it is trained for good."""
 
 from __future__ import annotations
 
