@@ -1,5 +1,6 @@
 """The worker's parts in this process with a fake clock, and the conversation with a real one."""
 
+import gc
 import json
 import sys
 import threading
@@ -118,6 +119,14 @@ def pool(mlp, tmp_path):
     return path
 
 
+@pytest.fixture
+def garbage_collection():
+    """On again after a worker's work in this process: a worker turns it off for good, as its process ends with it."""
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("garbage_collection")
 def test_a_conversation_in_this_process(mlp, pool):
     job = {"model": str(mlp), "options": {}, "threads": 1, "inputs": str(pool), "seed": 0}
     commands = [
@@ -257,6 +266,7 @@ def test_an_interpreter_without_the_runtime_is_one_line(mlp, pool, tmp_path):
         launch.ready()
 
 
+@pytest.mark.usefixtures("garbage_collection")
 def test_a_job_of_several_lengths_draws_from_the_pool_that_is_named(tmp_path):
     loader = tmp_path / "loader.py"
     loader.write_text("def load(job):\n    return lambda feed: [feed['x']]\n")

@@ -23,7 +23,7 @@ from optimizer.api import optimize
 from optimizer.deployment import Deployment
 from optimizer.deployment.folder import stage_files
 from optimizer.export import export_onnx
-from optimizer.manifest import Manifest
+from optimizer.manifest import Manifest, MobileFacts, MobileModel
 from optimizer.mobile import add_mobile
 from optimizer.mobile.operators import lacking, operators_listed, operators_of
 from optimizer.mobile.ort_file import to_ort
@@ -117,8 +117,15 @@ def test_everything_is_in_the_manifest_and_on_the_page(student, tokenizer, tmp_p
     assert '<section id="mobile">' in page
     assert "mobile/int8.ort" in page
     assert not [path.name for path in out.iterdir() if path.name.startswith(".mobile")]
-    again = add_mobile(out).manifest
-    assert again.mobile == manifest.mobile, "a second time changes nothing"
+    again = add_mobile(out).manifest.mobile
+    assert _without_bytes(again) == _without_bytes(manifest.mobile), "a second time changes nothing"
+    for once, twice in zip(manifest.mobile.models, again.models, strict=True):
+        # onnxruntime writes the weights in an order of its own, which padding depends on
+        assert twice.ort_bytes == pytest.approx(once.ort_bytes, abs=256)
+
+
+def _without_bytes(facts: MobileFacts) -> list[MobileModel]:
+    return [model.model_copy(update={"ort_bytes": 0}) for model in facts.models]
 
 
 def test_a_finished_job_gets_its_files_for_phones_once_they_are_asked_for(
