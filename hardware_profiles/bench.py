@@ -16,6 +16,7 @@ from benchmarks import Budget, TrimfitError
 from benchmarks.crowding import cpus_of_others, is_crowded, wait_for_room
 from benchmarks.environment import read_state
 from benchmarks.gpu.place import gpu_in_force
+from benchmarks.near_cores import near
 from benchmarks.place import current_place
 from benchmarks.rig import Graph, Rig
 from hardware_profiles.layer_breaks import just_sparse
@@ -43,6 +44,7 @@ _MEMORY_SHARE = 0.25  # of the free memory, for the weights of the graphs that a
 _REFINING: dict[Effort, tuple[int, int]] = {"fast": (0, 1), "default": (8, 4), "thorough": (32, 4)}
 """Widths of each kind of block that are added at most in the search for steps, and how many at a time."""
 _FIXED = 2  # graphs that are timed with every batch: the glue and the reference
+_SLOWER = 1.08  # times the reference's time in another batch, from which a batch is timed once more
 _KINDS: tuple[Kind, ...] = ("attention", "ffn")
 _PATIENCE: dict[Effort, float] = {"fast": 3.0, "default": 20.0, "thorough": 60.0}
 """Seconds to wait for other processes to leave room before what they disturbed is timed again."""
@@ -63,10 +65,11 @@ class Timing:
     others: float = 0.0
 
     @classmethod
-    def of(cls, seconds: NDArray[np.float64]) -> Timing:
-        """Summarise samples [n] in seconds."""
-        low, middle, high = np.percentile(seconds, (25, 50, 75))
-        return cls(float(middle), float(high - low), len(seconds))
+    def of(cls, seconds: NDArray[np.float64], threads: int = 1) -> Timing:
+        """Summarise samples [n] in seconds, of several threads those of `near` CPUs."""
+        counted = near(seconds, threads)
+        low, middle, high = np.percentile(counted, (25, 50, 75))
+        return cls(float(middle), float(high - low), len(counted))
 
 
 @dataclass(frozen=True)
@@ -93,13 +96,15 @@ class Bench:
         self._inputs = random_inputs(request.workload, seed)
         self._reference = self._encoder("reference", Whole(request.reference))
         self._glue = self._chain(request.unit("glue"), 1, _entry)
+        self._batches: list[tuple[Sequence[_Graph], float]] = []  # what was timed, the reference's seconds beside it
 
     def steps(self, profile: LatencyProfile, report: Report) -> Iterator[LatencyProfile]:
         """Time what the profile lacks; yields the profile after each part, so that it can be kept.
 
         Blocks and the whole models that correct their sum take turns, so that a busy minute of the machine touches
         all alike; what only has to agree within itself comes in parts of its own, and so does what would not fit into
-        memory together. Then the widths between which latency rises most are looked into.
+        memory together. Then the widths between which latency rises most are looked into. What was timed while the
+        reference was slower than in another batch is timed once more.
         """
         batches = [batch for part in self._parts(profile) for batch in _batches(part)]
         most, each = (0, 1) if self.request.sparse else _REFINING[self.request.budget]
@@ -109,11 +114,13 @@ class Bench:
             profile = self._grown(profile, batch, _part(report, done / total, (len(batch) + _FIXED) / total))
             done += len(batch) + _FIXED
             yield profile
+        yield from self._timed_again(profile, _part(report, done / max(total, 1), 0.0))
         while batch := self._between(profile, each, most):
             size = len(batch) * (each + _FIXED) / each
             profile = self._grown(profile, batch, _part(report, done / total, size / total))
             done += size
             yield profile
+        yield from self._timed_again(profile, _part(report, 1.0, 0.0))
 
     def options(self, alternatives: Mapping[str, Runtime]) -> dict[str, Timing]:
         """Time a whole encoder under each option set."""
@@ -192,9 +199,20 @@ class Bench:
     def _grown(self, profile: LatencyProfile, graphs: Sequence[_Graph], report: Report) -> LatencyProfile:
         """The profile with the times of these graphs, taken in turns with the glue and the reference."""
         times = self._times(graphs, report)
+        reference = times[self._reference.name]
+        self._batches.append((graphs, reference.seconds))
         for graph in graphs:
-            profile = graph.add(profile, times[graph.name], times[self._glue.name], times[self._reference.name])
+            profile = graph.add(profile, times[graph.name], times[self._glue.name], reference)
         return profile
+
+    def _timed_again(self, profile: LatencyProfile, report: Report) -> Iterator[LatencyProfile]:
+        """The profile with the batches replaced that the machine was slower for: its clock, or threads far apart."""
+        fastest = min((seconds for _, seconds in self._batches), default=0.0)
+        slow = [batch for batch in self._batches if batch[1] > _SLOWER * fastest]
+        for batch in slow:
+            self._batches.remove(batch)
+            profile = self._grown(profile, batch[0], report)
+            yield profile
 
     def _times(self, graphs: Sequence[_Graph], report: Report) -> dict[str, Timing]:
         graphs = [*graphs, self._glue, self._reference]
@@ -305,7 +323,7 @@ def timings(
     for number in range(count):
         advance(number / count)
         passes.append(rig.measure(budget=budget, seed=seed + number))
-    return {name: Timing.of(np.concatenate([samples[name] for samples in passes])) for name in passes[0]}
+    return {name: Timing.of(np.concatenate([samples[name] for samples in passes]), rig.threads) for name in passes[0]}
 
 
 def with_room(measure: Callable[[], dict[str, Timing]], threads: int, effort: Effort) -> dict[str, Timing]:

@@ -10,7 +10,10 @@ from functools import cached_property
 from statistics import median
 from typing import Any
 
+import numpy as np
+
 from benchmarks import Measurement, instability, read_environment
+from benchmarks.near_cores import near
 from benchmarks.suites.latency_prediction.accuracy import error_percent
 from benchmarks.suites.latency_prediction.group import Group
 from benchmarks.suites.latency_prediction.held_out import held_out
@@ -128,7 +131,7 @@ class Session:
                 "number": number,
                 **model.as_json(),
                 "workload": self.group.workload.model_dump(),
-                **_compared(predicted[number], found[str(number)].median_ms, clock, alone_ms[number]),
+                **_compared(predicted[number], _near_ms(found[str(number)]), clock, alone_ms[number]),
                 **_measured(found[str(number)]),
             }
             for number, model in mine.items()
@@ -158,9 +161,9 @@ class Session:
         return self._predictor.predict(model).ms if self._predictor.knows(model) else math.inf
 
     def _ranking(self, chosen: Sequence[Model], found: Sequence[Measurement], target_ms: float) -> dict[str, Any]:
-        predicted, measured = [self._predicted_ms(model) for model in chosen], [m.median_ms for m in found]
+        predicted, measured = [self._predicted_ms(model) for model in chosen], [_near_ms(m) for m in found]
         rows = [
-            {**model.as_json(), "predicted_ms": _rounded(ms), "measured_ms": _rounded(m.median_ms), **_measured(m)}
+            {**model.as_json(), "predicted_ms": _rounded(ms), "measured_ms": _rounded(_near_ms(m)), **_measured(m)}
             for model, ms, m in zip(chosen, predicted, found, strict=True)
         ]
         return {
@@ -193,7 +196,12 @@ def _copy(precision: str, number: int) -> str:
 
 
 def _full_ms(found: Mapping[str, Measurement], precision: str) -> float:
-    return median(found[_copy(precision, number)].median_ms for number in range(COPIES))
+    return median(_near_ms(found[_copy(precision, number)]) for number in range(COPIES))
+
+
+def _near_ms(m: Measurement) -> float:
+    """The median of the calls that count, of several threads those of CPUs near each other, as profiles hold it."""
+    return 1e3 * float(np.median(near(m.seconds, m.subject.workload.threads))) if m.seconds.size else math.nan
 
 
 def _compared(prediction: Prediction, measured_ms: float, clock: float, alone_ms: float) -> dict[str, float]:
@@ -215,6 +223,8 @@ def _measured(m: Measurement) -> dict[str, Any]:
     low, high = m.interval.low * 1e3, m.interval.high * 1e3
     return {
         "measured_interval_ms": [_rounded(low), _rounded(high)] if math.isfinite(high - low) else None,
+        "median_of_all_ms": _rounded(m.median_ms),
+        "near_percent": round(100 * near(m.seconds, m.subject.workload.threads).size / max(1, m.seconds.size), 1),
         "calls": len(m.seconds),
         "unstable": instability(m),
     }

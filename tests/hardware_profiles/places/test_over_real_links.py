@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import venv
+
 import numpy as np
+import onnxruntime
 import pytest
 
 from benchmarks import Budget, Contestant, Workload, measure
 from benchmarks.answers import answer_differences
-from benchmarks.errors import DeviceUnreachableError
+from benchmarks.errors import DeviceUnreachableError, TrimfitError
 from benchmarks.place import current_place
 from benchmarks.rig import Graph
 from hardware_profiles import EncoderShape, encoder_graph, local_device, random_inputs, reach
 from hardware_profiles.bench import graph_of
+from hardware_profiles.places.inspection import PYTHON_VARIABLE
 from hardware_profiles.places.remote_rig import RemoteRig
 from hardware_profiles.runtimes import MnnCpu, refused
 
@@ -55,6 +59,18 @@ def timed(model):
     with current_place().rig() as rig:
         rig.load("a", Graph(model, FEED))
         return rig.measure(budget=Budget(rounds=1, max_seconds=1))["a"]
+
+
+def test_a_device_whose_python_lacks_onnxruntime_is_one_line_with_the_command(sshd, tmp_path, monkeypatch):
+    venv.create(tmp_path / "bare", symlinks=True)
+    monkeypatch.setenv(PYTHON_VARIABLE, str(tmp_path / "bare" / "bin" / "python3"))
+    before = sshd.left_behind
+    with pytest.raises(TrimfitError) as caught, reach(sshd.name):
+        raise AssertionError("a device without onnxruntime was taken")
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"on {sshd.name} got no numpy and no onnxruntime in {tmp_path}/bare/bin/python3, expected")
+    assert f"pip install numpy onnxruntime=={onnxruntime.__version__}" in line
+    assert sshd.left_behind == before
 
 
 @pytest.mark.skipif("mnn-cpu" in refused(), reason=refused().get("mnn-cpu", ""))
