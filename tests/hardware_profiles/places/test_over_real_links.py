@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import venv
 
 import numpy as np
@@ -61,16 +62,23 @@ def timed(model):
         return rig.measure(budget=Budget(rounds=1, max_seconds=1))["a"]
 
 
-def test_a_device_whose_python_lacks_onnxruntime_is_one_line_with_the_command(sshd, tmp_path, monkeypatch):
-    venv.create(tmp_path / "bare", symlinks=True)
-    monkeypatch.setenv(PYTHON_VARIABLE, str(tmp_path / "bare" / "bin" / "python3"))
-    before = sshd.left_behind
-    with pytest.raises(TrimfitError) as caught, reach(sshd.name):
+@pytest.fixture
+def bare_python():
+    """An interpreter without packages, where the far side sees it: /tmp is its own there."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        venv.create(folder, symlinks=True)
+        yield f"{folder}/bin/python3"
+
+
+def test_a_device_whose_python_lacks_onnxruntime_is_one_line_with_the_command(far, bare_python, monkeypatch):
+    monkeypatch.setenv(PYTHON_VARIABLE, bare_python)
+    before = far.left_behind
+    with pytest.raises(TrimfitError) as caught, reach(far.name):
         raise AssertionError("a device without onnxruntime was taken")
     (line,) = str(caught.value).splitlines()
-    assert line.startswith(f"on {sshd.name} got no numpy and no onnxruntime in {tmp_path}/bare/bin/python3, expected")
+    assert line.startswith(f"on {far.name} got no numpy and no onnxruntime in {bare_python}, expected")
     assert f"pip install numpy onnxruntime=={onnxruntime.__version__}" in line
-    assert sshd.left_behind == before
+    assert far.left_behind == before
 
 
 @pytest.mark.skipif("mnn-cpu" in refused(), reason=refused().get("mnn-cpu", ""))
