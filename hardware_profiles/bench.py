@@ -157,7 +157,8 @@ class Bench:
         together = blocks + [self._encoder(name, whole) for name, whole in wholes.items()]
         others = [self._block(unit) for unit in zeros]
         rungs = [self._chain(unit, copies, _ladder) for unit, copies in self._missing_ladder(profile)]
-        if self.request.budget == "fast":  # each part costs the glue and the reference once more
+        # each part costs the glue and the reference once more, and is what a link that breaks loses
+        if self.request.budget == "fast" and current_place().is_here:
             yield [*together, *others, *rungs]
         else:
             yield from (together, others, rungs)

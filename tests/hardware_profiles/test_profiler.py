@@ -141,6 +141,20 @@ def test_a_fast_profile_times_everything_at_once(tmp_path, measuring):
     assert measuring.timed.count("reference") == bench._PASSES["fast"]
 
 
+def test_behind_a_link_a_fast_profile_comes_in_parts_too(tmp_path, measuring, monkeypatch):
+    here = bench.current_place()
+
+    class Elsewhere:
+        is_here = False
+
+        def __getattr__(self, name):
+            return getattr(here, name)
+
+    monkeypatch.setattr(bench, "current_place", Elsewhere)
+    profiled(tmp_path)
+    assert measuring.timed.count("reference") > bench._PASSES["fast"]
+
+
 def test_blocks_take_turns_with_the_whole_models_that_correct_their_sum(tmp_path, monkeypatch):
     together = []
 
