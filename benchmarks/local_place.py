@@ -87,6 +87,6 @@ class LocalPlace:
         """See Place."""
         return read_environment()
 
-    def finished(self, environment: Environment, worked: float) -> Environment:
+    def finished(self, environment: Environment, worked: float | None) -> Environment:
         """See Place. This machine's system knows itself what the processes that it started used."""
         return environment.finished()

@@ -103,8 +103,8 @@ class Place(Protocol):
         """Its facts and its present state."""
         ...
 
-    def finished(self, environment: Environment, worked: float) -> Environment:
-        """The same with its present state as `after`; `worked` are the CPU seconds of the workers in between."""
+    def finished(self, environment: Environment, worked: float | None) -> Environment:
+        """The same with its present state as `after`; `worked`: the workers' CPU seconds meanwhile, if known."""
         ...
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 from benchmarks.crowding import cpus_of_others, is_crowded
+from benchmarks.environment import Environment
 from benchmarks.measurement import Measurement
 
-__all__ = ["instability"]
+__all__ = ["instability", "machine_trouble"]
 
 MAX_IQR_SHARE = 0.10  # of the median: torch.utils.benchmark calls more "system fluctuation"
 MAX_SIGNIFICANT_IQR_SHARE = 0.25  # and from here "significant environmental influence"
@@ -103,7 +104,12 @@ def _tiny(m: Measurement) -> list[str]:
 
 
 def _machine(m: Measurement) -> list[str]:
-    env, before, after = m.environment, m.environment.before, m.environment.after
+    return machine_trouble(m.environment)
+
+
+def machine_trouble(env: Environment) -> list[str]:
+    """What a machine did in a run that makes its times doubtful: governor, heat, clock, a hypervisor's other guests."""
+    before, after = env.before, env.after
     sentences = []
     if env.governor not in QUIET_GOVERNORS:
         sentences.append(
@@ -114,7 +120,7 @@ def _machine(m: Measurement) -> list[str]:
     sentences += after.slowed
     if not after.slowed and (events := _increase(before.throttles, after.throttles)) > 0:
         sentences.append(f"the CPU throttled {events:.0f} times from heat: let it cool or measure for a shorter time")
-    stolen = _increase(before.steal_seconds, after.steal_seconds) / _cpu_seconds(m)
+    stolen = _increase(before.steal_seconds, after.steal_seconds) / _cpu_seconds(env)
     if stolen > MAX_STEAL_SHARE:
         sentences.append(
             f"the hypervisor took {stolen:.0%} of the time for others (limit {MAX_STEAL_SHARE:.0%}): measure again"
@@ -127,9 +133,8 @@ def _machine(m: Measurement) -> list[str]:
     return sentences
 
 
-def _cpu_seconds(m: Measurement) -> float:
+def _cpu_seconds(env: Environment) -> float:
     """What all CPUs together could have run from the first to the last look at the machine."""
-    env = m.environment
     passed = _increase(env.before.unix_seconds, env.after.unix_seconds) if env.after else 0.0
     return passed * env.cores * env.threads_per_core or math.inf
 

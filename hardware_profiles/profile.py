@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from benchmarks.environment import Environment
 from benchmarks.errors import TrimfitError
 from benchmarks.machine_peak import MachinePeak
 from benchmarks.memory_bandwidth import MemoryBandwidth
@@ -209,6 +210,8 @@ class LatencyProfile(_Record):
     contests: tuple[PrecisionTrial, ...] = ()
     conditions: tuple[Conditions, ...] = ()
     """One for every day on which it grew; empty where that is not known."""
+    environments: tuple[Environment, ...] = ()
+    """The machine before and after each run in which it grew: governor, clock, heat, affinity."""
 
     peaks: tuple[MachinePeak, ...] = ()
     bandwidths: tuple[MemoryBandwidth, ...] = ()
@@ -310,7 +313,7 @@ class LatencyProfile(_Record):
             }
         )
         whole = dense.with_entries(self.entries).with_ladder(self.ladder).with_anchor(*self.anchors)
-        whole = whole.with_conditions(*self.conditions)
+        whole = whole.with_conditions(*self.conditions).with_environments(*self.environments)
         mine = {name: getattr(self, name) for name in ("runtime_record", "trials", "break_even", "contests")}
         return whole.model_copy(update=mine)
 
@@ -369,11 +372,16 @@ class LatencyProfile(_Record):
         grown = self.with_entries(other.entries).with_ladder(other.ladder).with_anchor(*other.anchors)
         grown = grown.with_peaks(*other.peaks).with_bandwidths(*other.bandwidths)
         grown = grown.with_break_even(other.break_even).with_thread_scaling(*other.thread_scaling)
-        return grown.with_contest(*other.contests).with_conditions(*other.conditions)
+        grown = grown.with_contest(*other.contests).with_conditions(*other.conditions)
+        return grown.with_environments(*other.environments)
 
     def with_conditions(self, *conditions: Conditions) -> LatencyProfile:
         """Add the days on which parts of it were measured."""
         return self.model_copy(update={"conditions": tuple(dict.fromkeys((*self.conditions, *conditions)))})
+
+    def with_environments(self, *environments: Environment) -> LatencyProfile:
+        """Add what the machine was like in runs; one of a run that is known, begun at the same second, is replaced."""
+        return self._with("environments", environments, lambda environment: environment.before.unix_seconds)
 
     def shared(self) -> LatencyProfile:
         """The same for other people: without the options that name files of this machine."""

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.environment import Environment
 from benchmarks.errors import TrimfitError
+from benchmarks.place import current_place
 from benchmarks.provenance import EMULATED
 from hardware_profiles.bench import Bench
 from hardware_profiles.break_even import measure_break_even
@@ -67,12 +69,18 @@ def run_profile(
         )
     path = profile_path(cache or cache_folder(), device, runtime)
     profile = empty_profile(device, runtime) if fresh else cached_profile(path, device, runtime)
-    parts = request.parts()
+    parts, before = request.parts(), current_place().environment()
     for number, part in enumerate(parts):
         for grown in _stages(profile, runtime, part, _part_of(progress or _silent, number, len(parts)), seed):
-            profile = grown if grown == profile else grown.with_conditions(Conditions.now())
+            if grown != profile:
+                profile = grown.with_conditions(Conditions.now()).with_environments(_environment(before))
             profile.save(path)
     return profile
+
+
+def _environment(before: Environment) -> Environment:
+    """What the machine was like since `before`; the flags of its CPU are the device's already."""
+    return current_place().finished(before, worked=None).model_copy(update={"isa": ()})
 
 
 def _silent(label: str, share: float) -> None:

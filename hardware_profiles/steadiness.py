@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from benchmarks.crowding import is_crowded
+from benchmarks.stability import machine_trouble
 from hardware_profiles.profile import Anchor, LatencyProfile, UnitTiming
 
 __all__ = ["profile_instability"]
@@ -42,4 +43,6 @@ def profile_instability(profile: LatencyProfile) -> list[str]:
             f"the same encoder took up to {drift:.0%} longer in another part of the profile"
             f" (limit {_MOST_DRIFT:.0%}): let the machine come to rest and profile again with --fresh"
         )
-    return found
+    troubles = [trouble for environment in profile.environments for trouble in machine_trouble(environment)]
+    found += [f"while it was measured {trouble}" for trouble in troubles]
+    return list(dict.fromkeys(found))

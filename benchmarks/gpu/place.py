@@ -91,7 +91,7 @@ class GpuPlace(LocalPlace):
         packages = found.packages | _torch()
         return found.model_copy(update={"gpu": self.gpu, "before": before, "packages": packages})
 
-    def finished(self, environment: Environment, worked: float) -> Environment:
+    def finished(self, environment: Environment, worked: float | None) -> Environment:
         """See Place."""
         done = super().finished(environment, worked)
         assert done.after is not None

@@ -202,7 +202,7 @@ class RemotePlace:
         times = read_processor_times(self.connection)
         return self._environment.model_copy(update={"before": state_from(self._before, times, 0.0)})
 
-    def finished(self, environment: Environment, worked: float) -> Environment:
+    def finished(self, environment: Environment, worked: float | None) -> Environment:
         """See Place."""
         after = read_device_state(self.connection)
         times = read_processor_times(self.connection)

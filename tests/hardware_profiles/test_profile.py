@@ -10,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 from rich.console import Console
 
+from benchmarks.environment import MachineState, read_environment
 from benchmarks.errors import TrimfitError
 from hardware_profiles import (
     Anchor,
@@ -238,3 +239,17 @@ def test_its_table_shows_every_width_and_what_zeros_bring():
     assert "SkipLayerNormFusion" in text
     assert "0.138" in text
     assert "1.00x" in text
+
+
+def test_what_the_machine_did_meanwhile_is_told_once():
+    calm = read_environment().model_copy(update={"governor": None, "before": MachineState(unix_seconds=1.0)})
+    slow = calm.model_copy(update={"governor": "powersave"})
+    runs = [slow.model_copy(update={"before": MachineState(unix_seconds=second)}) for second in (2.0, 3.0)]
+    (sentence,) = profile_instability(made.profile().with_environments(calm, *runs))
+    assert sentence.startswith("while it was measured CPU governor is powersave")
+
+
+def test_a_run_has_one_environment_the_latest():
+    first = read_environment()
+    later = first.finished()
+    assert made.profile().with_environments(first).with_environments(later).environments == (later,)

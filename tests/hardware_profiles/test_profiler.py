@@ -309,3 +309,11 @@ def test_what_was_timed_while_the_reference_was_slower_is_timed_again(tmp_path, 
     assert len(profile.entries) == plain
     assert {entry.reference_seconds for entry in profile.entries} == {1e-3}
     assert measuring.timed.count("reference") == steady.count("reference") + bench._PASSES["default"]
+
+
+def test_the_machine_before_and_after_stands_beside_the_times(tmp_path, measuring):
+    (environment,) = profiled(tmp_path).environments
+    assert environment.after.unix_seconds >= environment.before.unix_seconds
+    assert environment.cores == local_device().cores
+    again = profiled(tmp_path, replace(REQUEST, precisions=("int8",)))
+    assert len(again.environments) == 2
