@@ -44,6 +44,7 @@ _MEMORY_SHARE = 0.25  # of the free memory, for the weights of the graphs that a
 _REFINING: dict[Effort, tuple[int, int]] = {"fast": (0, 1), "default": (8, 4), "thorough": (32, 4)}
 """Widths of each kind of block that are added at most in the search for steps, and how many at a time."""
 _FIXED = 2  # graphs that are timed with every batch: the glue and the reference
+_FOR_A_PACE = 5  # graphs at least: the pace of a round is not to be one graph's own noise
 _SLOWER = 1.08  # times the reference's time in another batch, from which a batch is timed once more
 _KINDS: tuple[Kind, ...] = ("attention", "ffn")
 _PATIENCE: dict[Effort, float] = {"fast": 3.0, "default": 20.0, "thorough": 60.0}
@@ -324,7 +325,22 @@ def timings(
     for number in range(count):
         advance(number / count)
         passes.append(rig.measure(budget=budget, seed=seed + number))
-    return {name: Timing.of(np.concatenate([samples[name] for samples in passes]), rig.threads) for name in passes[0]}
+    found = {name: np.concatenate([samples[name] for samples in passes]) for name in passes[0]}
+    steady = found if rig.threads > 1 else _at_one_pace(found)
+    return {name: Timing.of(seconds, rig.threads) for name, seconds in steady.items()}
+
+
+def _at_one_pace(samples: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
+    """Samples [rounds] by graph as if the machine had been as fast in every round as in the typical one.
+
+    A machine whose clock changes every few seconds is faster in one round for all graphs alike; what it was in a round
+    is the median over the graphs of their time in it over their usual one (a step of Tukey's median polish, 1977).
+    """
+    table = np.stack(list(samples.values()))
+    if len(table) < _FOR_A_PACE:
+        return dict(samples)
+    pace = np.median(table / np.median(table, axis=1, keepdims=True), axis=0)
+    return dict(zip(samples, table / pace, strict=True))
 
 
 def with_room(measure: Callable[[], dict[str, Timing]], threads: int, effort: Effort) -> dict[str, Timing]:

@@ -10,11 +10,10 @@ from functools import cached_property
 from statistics import median
 from typing import Any
 
-import numpy as np
-
 from benchmarks import Measurement, instability, read_environment
 from benchmarks.near_cores import near
 from benchmarks.suites.latency_prediction.accuracy import error_percent
+from benchmarks.suites.latency_prediction.clock import clock, near_ms
 from benchmarks.suites.latency_prediction.group import Group
 from benchmarks.suites.latency_prediction.held_out import held_out
 from benchmarks.suites.latency_prediction.model import Model
@@ -124,14 +123,15 @@ class Session:
         models = self._copies(precision, self._predictor.stock.runtime)
         models |= {str(number): (model, self._predictor.runtime(model)) for number, model in mine.items()}
         found = self._timed(models, f"Timing {len(mine)} held-out {precision} models, {self.group.label}")
-        clock = _full_ms(found, precision) / self._full_ms[precision]
+        full = [found[_copy(precision, copy)] for copy in range(COPIES)]
+        clocks = {number: clock(found[str(number)], full, self._full_ms[precision]) for number in mine}
         self.study.add_models(
             {
                 "group": self.group.label,
                 "number": number,
                 **model.as_json(),
                 "workload": self.group.workload.model_dump(),
-                **_compared(predicted[number], _near_ms(found[str(number)]), clock, alone_ms[number]),
+                **_compared(predicted[number], near_ms(found[str(number)]), clocks[number], alone_ms[number]),
                 **_measured(found[str(number)]),
             }
             for number, model in mine.items()
@@ -161,9 +161,9 @@ class Session:
         return self._predictor.predict(model).ms if self._predictor.knows(model) else math.inf
 
     def _ranking(self, chosen: Sequence[Model], found: Sequence[Measurement], target_ms: float) -> dict[str, Any]:
-        predicted, measured = [self._predicted_ms(model) for model in chosen], [_near_ms(m) for m in found]
+        predicted, measured = [self._predicted_ms(model) for model in chosen], [near_ms(m) for m in found]
         rows = [
-            {**model.as_json(), "predicted_ms": _rounded(ms), "measured_ms": _rounded(_near_ms(m)), **_measured(m)}
+            {**model.as_json(), "predicted_ms": _rounded(ms), "measured_ms": _rounded(near_ms(m)), **_measured(m)}
             for model, ms, m in zip(chosen, predicted, found, strict=True)
         ]
         return {
@@ -196,12 +196,7 @@ def _copy(precision: str, number: int) -> str:
 
 
 def _full_ms(found: Mapping[str, Measurement], precision: str) -> float:
-    return median(_near_ms(found[_copy(precision, number)]) for number in range(COPIES))
-
-
-def _near_ms(m: Measurement) -> float:
-    """The median of the calls that count, of several threads those of CPUs near each other, as profiles hold it."""
-    return 1e3 * float(np.median(near(m.seconds, m.subject.workload.threads))) if m.seconds.size else math.nan
+    return median(near_ms(found[_copy(precision, number)]) for number in range(COPIES))
 
 
 def _compared(prediction: Prediction, measured_ms: float, clock: float, alone_ms: float) -> dict[str, float]:
