@@ -12,6 +12,7 @@ from benchmarks import TrimfitError, Workload
 from benchmarks.suites.latency_prediction import __main__ as suite
 from benchmarks.suites.latency_prediction import session
 from benchmarks.suites.latency_prediction.accuracy import accuracy, error_percent, summary
+from benchmarks.suites.latency_prediction.clock import clock, near_ms
 from benchmarks.suites.latency_prediction.group import GROUPS, QUICK_GROUPS, Group
 from benchmarks.suites.latency_prediction.held_out import held_out
 from benchmarks.suites.latency_prediction.model import KINDS, Model
@@ -230,6 +231,28 @@ def test_there_is_nothing_to_show_without_a_study(tmp_path):
     (tmp_path / "study.json").write_text("[]")
     with pytest.raises(TrimfitError, match="expected a study of latency predictions"):
         Study(tmp_path / "study.json")
+
+
+# -- the clock ----------------------------------------------------------------------------------------------
+
+
+def test_the_clock_is_that_of_the_rounds_a_model_was_timed_in(measurement):
+    full = [measurement([[10.0] * 8, [12.0] * 20])] * 3  # in a second launch, which the model lacks, all was slower
+    assert clock(measurement([[3.0] * 8]), full, full_ms=10e3) == pytest.approx(1.0)
+
+
+def test_with_few_rounds_in_common_medians_are_compared(measurement):
+    full = [measurement([[12.0, 12.0]])] * 3
+    assert clock(measurement([[3.0, 3.0]]), full, full_ms=10e3) == pytest.approx(1.2)
+
+
+def test_of_two_threads_the_rounds_of_near_cpus_are_compared(measurement):
+    two = Workload(threads=2)
+    far = [1.0, 1.0, 1.0, 1.0, 1.6]
+    full = [measurement([[10.0 * state for state in far]] * 4, workload=two)] * 3
+    m = measurement([[3.0 * state for state in reversed(far)]] * 4, workload=two)
+    assert near_ms(m) == pytest.approx(3e3)
+    assert clock(m, full, full_ms=10e3) == pytest.approx(1.0)
 
 
 # -- a group from start to end, on a machine whose every cost is known --------------------------------------
