@@ -34,6 +34,7 @@ _WHOLE_SPARSITIES = ((1.0, 1.0, 0.8), (1.0, 1.0, 0.95), (0.5, 1.0, 0.9), (0.5, 0
 _WIDTHS_OF_PART, _SPARSITIES_OF_PART, _RUNGS_OF_PART = 4, 2, 5  # of the lesser lengths of a mix
 _WHOLES_OF_PART = ("full", "half the depth, a quarter of the width", "one narrow layer")
 _MORE_WHOLE_SPARSITIES = ((1.0, 1.0, 0.9), (0.5, 1.0, 0.8), (0.5, 0.5, 0.95))
+_UNEVEN_SPARSITY = 0.7  # of a whole model whose layers differ in width
 _RUNG_BYTES = 0.6e6  # of the unit that chains of a ladder repeat
 _REFERENCE_BYTES = 1e6  # of weights in each of the reference's two blocks
 
@@ -163,7 +164,14 @@ class ProfileRequest:
                 width = f" of {heads} heads" if width_share < 1 else ""
                 name = f"{depth} layers{width}, {zeros_in_words(pattern, sparsity)}"
                 found[name] = Whole(shape, pattern, sparsity)
-        return found
+        if self.in_groups or self.thin or max(self.sparsities, default=0.0) < _UNEVEN_SPARSITY:
+            return found
+        # as cut students are; each of their layers pays for its threads apart
+        uneven = anchor_shapes(self.hidden_size, self.head_size, all_heads, all_ffn, self.depth)["uneven"]
+        return {
+            **found,
+            f"uneven, {zeros_in_words(pattern, _UNEVEN_SPARSITY)}": Whole(uneven, pattern, _UNEVEN_SPARSITY),
+        }
 
     def ladder(self, precision: str) -> tuple[tuple[Unit, int], ...]:
         """(FFN unit, copies) of chains that hold ever more weights."""

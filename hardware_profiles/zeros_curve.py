@@ -89,13 +89,14 @@ class ZerosCurve:
         alike = [(s, r) for s, r in points if self.sparse_share(s) == share]
         if len(alike) > 1:
             return _linear(sparsity, alike)
-        if alike and alike[0][0] - start < _NEAR:
-            (at, ratio), slope = alike[0], self._slope(points)
-            return min(1.0, ratio - share * slope * (sparsity - at))
         before = self._ratio(points, math.nextafter(start, 0.0))
-        if alike:
-            return _linear(sparsity, [(start, before), *alike])
-        return before - share * self._slope(points) * (sparsity - start)
+        slope = share * self._slope(points)
+        if not alike:
+            return before - slope * (sparsity - start)
+        ((at, ratio),) = alike
+        if at - start < _NEAR or sparsity >= at or ratio > before:
+            return ratio - slope * (sparsity - at)
+        return _linear(sparsity, [(start, before), (at, ratio)])
 
     def _slope(self, points: Sequence[tuple[float, float]]) -> float:
         """How fast time falls with the zeros of sparse layers, where most are sparse."""

@@ -32,6 +32,7 @@ from hardware_profiles.layer_breaks import just_sparse
 from hardware_profiles.micro_graph import encoder_graph
 from hardware_profiles.runtimes import OnnxRuntimeCpu, OnnxRuntimeSparse
 from hardware_profiles.shape import EncoderShape
+from hardware_profiles.zeros_curve import ZerosCurve
 
 REQUEST = ProfileRequest(
     hidden_size=16, head_size=8, max_heads=2, max_ffn=32, depth=2, workload=Workload(seq_len=8),
@@ -125,7 +126,7 @@ def test_a_runtime_that_skips_zeros_is_asked_only_about_zeros(tmp_path, measurin
         for block in ("attention of 1 heads", "attention of 2 heads", "FFN of 32")
         for zeros in ("", ", 50% zero blocks", ", 90% zero blocks", ", 95% zero blocks")
     )
-    wholes = (("2 layers,", 80), ("2 layers,", 95), ("1 layers,", 90), ("1 layers of 1 heads,", 80))
+    wholes = (("2 layers,", 80), ("2 layers,", 95), ("1 layers,", 90), ("1 layers of 1 heads,", 80), ("uneven,", 70))
     assert {(a.name, a.precision) for a in profile.anchors} == {
         (f"{model} {share}% {zeros}", precision)
         for model, share in wholes
@@ -239,6 +240,20 @@ def test_between_two_break_even_points_only_one_layer_gains():
     dense = 1e6 * made.cost(made.unit("ffn", 128))
     found = [curve.seconds(128, zeros, lambda width: 10 + width) / dense for zeros in (0.5, 0.6, 0.7, 0.85, 0.9)]
     assert found == pytest.approx([1.0, 0.9 + 0.025, 0.9 - 0.08 * 2.5 / 2, 0.5 - 0.03 * 2.5, 0.3])
+
+
+def test_a_layer_that_is_slower_once_it_is_sparse_gets_no_slower_with_more_zeros():
+    """One timing where one layer is sparse, well above its break, and slower than the dense block."""
+    curve = ZerosCurve(((128, ((0.5, 1.4), (0.8, 0.5), (0.9, 0.3))),), ((0.5, 0.4), (0.5, 0.7)))
+    slope = 0.5 * (0.5 - 0.3) / 0.1  # of half the weights, as steep as where all are sparse
+    found = [curve.seconds(128, zeros, lambda width: float(width)) / 128 for zeros in (0.3, 0.45, 0.5, 0.65)]
+    assert found == pytest.approx([1.0, 1.4 + 0.05 * slope, 1.4, 1.4 - 0.15 * slope])
+
+
+def test_between_its_break_and_the_one_timing_above_a_layer_gains_evenly():
+    curve = ZerosCurve(((128, ((0.5, 0.8), (0.8, 0.5), (0.9, 0.3))),), ((0.5, 0.4), (0.5, 0.7)))
+    found = [curve.seconds(128, zeros, lambda width: float(width)) / 128 for zeros in (0.4, 0.45, 0.5)]
+    assert found == pytest.approx([1.0, 0.9, 0.8])
 
 
 def test_zeros_just_above_a_break_are_asked_for():

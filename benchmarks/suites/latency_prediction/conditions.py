@@ -17,8 +17,8 @@ __all__ = ["conditions", "sentence"]
 CLOCK = (
     "the full model is timed (median of three copies) right after the profile and again in turns with the held-out "
     "models of its precision; clock is the second time over the first, round by round, and error = "
-    "prediction x clock / measured - 1, as in `optimize`, whose teacher is timed so; its first time is an anchor of the "
-    "prediction too; with several threads all times are of the calls whose CPUs were near each other "
+    "prediction x clock / measured - 1, as in `optimize`, whose teacher is timed so; its first time is an anchor of "
+    "the prediction too; with several threads all times are of the calls whose CPUs were near each other "
     "(benchmarks/near_cores.py), the median of all calls stands beside"
 )
 
