@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.environment import Environment
-from benchmarks.errors import TrimfitError
+from benchmarks.errors import DeviceUnreachableError, TrimfitError
 from benchmarks.place import current_place
 from benchmarks.provenance import EMULATED
 from hardware_profiles.bench import Bench
@@ -80,7 +80,11 @@ def run_profile(
 
 def _environment(before: Environment) -> Environment:
     """What the machine was like since `before`; the flags of its CPU are the device's already."""
-    return current_place().finished(before, worked=None).model_copy(update={"isa": ()})
+    try:
+        machine = current_place().finished(before, worked=None)
+    except DeviceUnreachableError:  # what was measured before the link broke is kept all the same
+        machine = before
+    return machine.model_copy(update={"isa": ()})
 
 
 def _silent(label: str, share: float) -> None:

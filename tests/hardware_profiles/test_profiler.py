@@ -9,7 +9,8 @@ import made_profile as made
 import numpy as np
 import pytest
 
-from benchmarks.errors import TrimfitError
+from benchmarks.errors import DeviceUnreachableError, TrimfitError
+from benchmarks.place import current_place
 from benchmarks.workload import Workload
 from hardware_profiles import (
     Conditions,
@@ -141,16 +142,20 @@ def test_a_fast_profile_times_everything_at_once(tmp_path, measuring):
     assert measuring.timed.count("reference") == bench._PASSES["fast"]
 
 
+class BehindALink:
+    """This machine as one that is reached through a connection."""
+
+    is_here = False
+
+    def __init__(self):
+        self.here = current_place()
+
+    def __getattr__(self, name):
+        return getattr(self.here, name)
+
+
 def test_behind_a_link_a_fast_profile_comes_in_parts_too(tmp_path, measuring, monkeypatch):
-    here = bench.current_place()
-
-    class Elsewhere:
-        is_here = False
-
-        def __getattr__(self, name):
-            return getattr(here, name)
-
-    monkeypatch.setattr(bench, "current_place", Elsewhere)
+    monkeypatch.setattr(bench, "current_place", BehindALink)
     profiled(tmp_path)
     assert measuring.timed.count("reference") > bench._PASSES["fast"]
 
@@ -317,3 +322,15 @@ def test_the_machine_before_and_after_stands_beside_the_times(tmp_path, measurin
     assert environment.cores == local_device().cores
     again = profiled(tmp_path, replace(REQUEST, precisions=("int8",)))
     assert len(again.environments) == 2
+
+
+def test_what_was_measured_before_the_link_broke_is_kept(tmp_path, measuring, monkeypatch):
+    class Broken(BehindALink):
+        def finished(self, environment, worked):
+            raise DeviceUnreachableError("the link is broken")
+
+    monkeypatch.setattr(profiler, "current_place", Broken)
+    (environment,) = profiled(tmp_path).environments
+    assert environment.after is None
+    kept = cached_profile(profile_path(tmp_path, local_device(), OnnxRuntimeCpu()), local_device(), OnnxRuntimeCpu())
+    assert kept.entries
