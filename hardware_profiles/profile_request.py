@@ -164,14 +164,12 @@ class ProfileRequest:
                 width = f" of {heads} heads" if width_share < 1 else ""
                 name = f"{depth} layers{width}, {zeros_in_words(pattern, sparsity)}"
                 found[name] = Whole(shape, pattern, sparsity)
-        if self.in_groups or self.thin or max(self.sparsities, default=0.0) < _UNEVEN_SPARSITY:
-            return found
-        # as cut students are; each of their layers pays for its threads apart
-        uneven = anchor_shapes(self.hidden_size, self.head_size, all_heads, all_ffn, self.depth)["uneven"]
-        return {
-            **found,
-            f"uneven, {zeros_in_words(pattern, _UNEVEN_SPARSITY)}": Whole(uneven, pattern, _UNEVEN_SPARSITY),
-        }
+        if not self.in_groups and not self.thin and max(self.sparsities, default=0.0) >= _UNEVEN_SPARSITY:
+            # as cut students are; each of their layers pays for its threads apart
+            uneven = anchor_shapes(self.hidden_size, self.head_size, all_heads, all_ffn, self.depth)["uneven"]
+            name = f"uneven, {zeros_in_words(pattern, _UNEVEN_SPARSITY)}"
+            found[name] = Whole(uneven, pattern, _UNEVEN_SPARSITY)
+        return found
 
     def ladder(self, precision: str) -> tuple[tuple[Unit, int], ...]:
         """(FFN unit, copies) of chains that hold ever more weights."""

@@ -119,9 +119,8 @@ def test_everything_is_in_the_manifest_and_on_the_page(student, tokenizer, tmp_p
     assert not [path.name for path in out.iterdir() if path.name.startswith(".mobile")]
     again = add_mobile(out).manifest.mobile
     assert _without_bytes(again) == _without_bytes(manifest.mobile), "a second time changes nothing"
-    for once, twice in zip(manifest.mobile.models, again.models, strict=True):
-        # onnxruntime writes the weights in an order of its own, which padding depends on
-        assert twice.ort_bytes == pytest.approx(once.ort_bytes, abs=256)
+    # onnxruntime writes the weights in an order of its own, which padding depends on: the size is that of the new file
+    assert [model.ort_bytes for model in again.models] == [(out / m.file).stat().st_size for m in again.models]
 
 
 def _without_bytes(facts: MobileFacts) -> list[MobileModel]:

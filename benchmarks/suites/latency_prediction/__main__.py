@@ -7,7 +7,7 @@ Sixty random models (2 to 12 layers with heads and neurons of their own; fp32 an
 groups of a hidden size, a sequence length and one or two threads. The blocks of a group are profiled afresh into
 FILE's folder of profiles; each model is predicted, then built with random weights and timed. In two groups 20
 candidates that are predicted to take the same time are timed too: is the predicted best among the fastest? What is
-finished is kept in FILE: an interrupted study goes on where it was. Run it on an idle machine, about half an hour.
+finished is kept in FILE: an interrupted study goes on where it was. Run it on an idle machine, about an hour.
 """
 
 from __future__ import annotations

@@ -17,9 +17,8 @@ def row_of(data: str, method: Method, manifest: Manifest, minutes: float, peak_m
     Where a set has groups, scores are means over them (for languages of any size count alike).
     """
     assert manifest.evaluation is not None
-    evaluation = manifest.evaluation.model_copy(
-        update={"groups": manifest.student.groups}
-    )  # which hold the test part's
+    # the student's groups are scored on the test part
+    evaluation = manifest.evaluation.model_copy(update={"groups": manifest.student.groups})
     teacher, student = _scores(evaluation)
     return {
         "data": data,
