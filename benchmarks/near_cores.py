@@ -1,8 +1,8 @@
 """Calls of several threads, those made while the threads' CPUs were near each other.
 
 Where CPUs are virtual the machine below may move them between its cores. Seen with the two of a rented AMD EPYC: a
-cache line passes between them in 85 ns most of the time, and for some seconds in a row in 400 ns, as if they were on two
-chips. Then a chain of products of 16 rows gains nothing from its second thread (118 us, 74 before).
+cache line passes between them in 85 ns most of the time, and for some seconds in a row in 400 ns, as if they were on
+two chips. Then a chain of products of 16 rows gains nothing from its second thread (118 us, 74 before).
 Prediction is of the first state: what part of the time the second takes is not the model's doing, and not the device's
 either, whose processes know nothing of it.
 """
